@@ -1,0 +1,1 @@
+"""Synhead: animates one portrait photo with the motion of a driving video."""

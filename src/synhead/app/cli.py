@@ -1,0 +1,55 @@
+"""The ``synhead`` program: one sub-command a file, put together here."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from synhead.app.animate import animate
+from synhead.app.convert import convert
+from synhead.app.doctor import doctor
+from synhead.app.errors import guarded, show_traceback
+from synhead.app.info import info
+from synhead.app.train import train
+
+app = typer.Typer(
+    name="synhead",
+    help="Animate one portrait photo with the motion of a driving video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"synhead {metadata.version('synhead')}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback for errors, at any place.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Animate one portrait photo with the motion of a driving video."""
+    show_traceback.set(debug)
+    del version
+
+
+for command in (animate, train, convert, info, doctor):
+    app.command()(guarded(command))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; raises SystemExit with 0, 2 for errors of use or input, 130 for Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else arguments
+    rest = [argument for argument in given if argument != "--debug"]
+    app(args=["--debug", *rest] if len(rest) < len(given) else rest, prog_name="synhead")

@@ -1,0 +1,44 @@
+"""``synhead convert``: the authors' published .pth files to our checkpoint folder, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synhead.app.console import say
+from synhead.config import ConfigError
+
+GENERATOR_FILE = "net_g.pth"
+ESTIMATOR_FILE = "net_motion_estimator.pth"
+
+
+def convert(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="NET_G NET_MOTION | CHECKPOINT",
+            help="The published generator and motion estimator; with --to-official, one of our checkpoint folders.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    to_official: Annotated[
+        bool, typer.Option("--to-official", help=f"Write {GENERATOR_FILE} and {ESTIMATOR_FILE} instead.")
+    ] = False,
+) -> None:
+    """Convert published weights to a checkpoint folder, or back. No code inside a file is ever run."""
+    if to_official and len(inputs) != 1:
+        raise ConfigError("--to-official takes one folder: synhead convert CHECKPOINT --to-official -o DIR")
+    if not to_official and len(inputs) != 2:
+        raise ConfigError("two files are needed: synhead convert NET_G NET_MOTION -o DIR")
+    from synhead.weights import official  # heavy imports wait until a command runs
+
+    if to_official:
+        output.mkdir(parents=True, exist_ok=True)
+        official.export(inputs[0], output / GENERATOR_FILE, output / ESTIMATOR_FILE)
+        say(f"{output / GENERATOR_FILE} and {output / ESTIMATOR_FILE}: written in the published form")
+    else:
+        official.convert(inputs[0], inputs[1], output)
+        say(f"{output}: converted; try: synhead animate PORTRAIT DRIVING -o out.mp4 --checkpoint {output}")

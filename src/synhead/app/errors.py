@@ -1,0 +1,87 @@
+"""Expected errors become one line on standard error and exit code 2; Ctrl-C becomes exit code 130."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from typing import ParamSpec
+
+import typer
+
+from synhead.app.console import remark
+
+P = ParamSpec("P")
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+show_traceback: ContextVar[bool] = ContextVar("show_traceback", default=False)
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """``command`` with its expected errors told in one line that names a remedy; others keep their traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt as stop:
+            remark("stopped: nothing was left half-written", style="yellow")
+            raise typer.Exit(EXIT_INTERRUPTED) from stop
+        except Exception as error:
+            line = None if show_traceback.get() else explain(error)
+            if line is None:
+                raise
+            remark(f"error: {line}", style="red")
+            raise typer.Exit(EXIT_ERROR) from error
+
+    return run
+
+
+def explain(error: Exception) -> str | None:
+    """One line for an expected error, None for one that is a fault of the program."""
+    if isinstance(error, _expected()):
+        return " ".join(str(error).split())
+    if type(error).__name__ == "OutOfMemoryError":
+        return "out of GPU memory; choose a smaller --batch, --precision bf16 or --device cpu"
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return f"{error.name} is not installed; pip install 'synhead[{_EXTRAS[error.name]}]'"
+    if isinstance(error, OSError):
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{reason}; check the path, its permissions and the free space"
+    return None
+
+
+_EXTRAS = {
+    "lightning_fabric": "train",
+    "mediapipe": "faces",
+    "skimage": "demo",
+    "tensorboard": "train",
+    "torchmetrics": "train",
+}
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Errors whose message is written for users. Those of heavy modules can only have come from loaded ones."""
+    from synhead.config import ConfigError  # imported when an error has happened, to keep start-up fast
+    from synhead.data.errors import MediaError
+    from synhead.weights.errors import CheckpointError
+
+    expected: list[type[Exception]] = [ConfigError, MediaError, CheckpointError]
+    if "synhead.losses.features" in sys.modules:
+        from synhead.losses.features import PerceptualWeightsError
+
+        expected.append(PerceptualWeightsError)
+    if "synhead.faces.analyzer" in sys.modules:
+        from synhead.faces.analyzer import FaceError
+
+        expected.append(FaceError)
+    if "synhead.training.run" in sys.modules:
+        from synhead.training.run import NonFiniteError
+
+        expected.append(NonFiniteError)
+    return tuple(expected)

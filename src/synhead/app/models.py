@@ -1,0 +1,94 @@
+"""Which weights a command runs: those named, those found, or untrained ones, and it says which."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from synhead.config import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from synhead.inference.animator import Animator, AnimatorOptions
+    from synhead.model.talking_head import TalkingHead
+
+CHECKPOINT_VARIABLE = "SYNHEAD_CHECKPOINT"
+DEFAULT_PRESET = "base"
+SEED = 0
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+BUNDLED = (_PACKAGE.parents[1] / "weights" / "base", _PACKAGE / "weights" / "base")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Either a checkpoint (folder or hub id), or a preset with untrained weights of a fixed seed."""
+
+    checkpoint: str | None = None
+    preset: str = DEFAULT_PRESET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model on its device, what it is called, and whether it has been trained."""
+
+    model: TalkingHead
+    name: str
+    trained: bool
+    notes: tuple[str, ...] = ()
+
+
+def find_checkpoint() -> str | None:
+    """The checkpoint used when none is named: of the environment variable, or the one that ships with Synhead."""
+    named = os.environ.get(CHECKPOINT_VARIABLE)
+    return named or next((str(folder) for folder in BUNDLED if folder.is_dir()), None)
+
+
+def choose(checkpoint: str | None, preset: str | None) -> ModelChoice:
+    """The user's choice; raises ConfigError if both are given."""
+    if checkpoint and preset:
+        raise ConfigError("--checkpoint and --preset exclude each other; a preset here means untrained weights")
+    if preset:
+        return ModelChoice(preset=preset)
+    return ModelChoice(checkpoint=checkpoint or find_checkpoint())
+
+
+def load(choice: ModelChoice, *, device: torch.device | str = "cpu") -> LoadedModel:
+    """The chosen model in eval mode. Raises CheckpointError or ConfigError."""
+    from synhead.weights import checkpoint, hub
+
+    if choice.checkpoint is None:
+        name = f"preset {choice.preset}, seed {SEED}"
+        return LoadedModel(model=untrained(choice.preset, device=device), name=name, trained=False)
+    folder = hub.resolve(choice.checkpoint)
+    info = checkpoint.read_info(folder)
+    model = checkpoint.load(folder, device=device)
+    return LoadedModel(model=model, name=choice.checkpoint, trained=info.trained, notes=info.notes)
+
+
+def untrained(preset: str, *, device: torch.device | str = "cpu") -> TalkingHead:
+    """A model of that preset with random weights, the same at every call."""
+    import torch
+
+    from synhead.config import preset as configuration
+    from synhead.model.talking_head import TalkingHead
+
+    config = configuration(preset)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return TalkingHead(config).to(device).eval()
+
+
+def load_animator(
+    choice: ModelChoice, *, device: str, precision: Literal["auto", "fp32", "bf16"], options: AnimatorOptions
+) -> tuple[Animator, LoadedModel]:
+    """The chosen model ready to animate, and what it is. Raises CheckpointError or ConfigError."""
+    from synhead.inference.animator import Animator, select_device, select_precision
+
+    chosen = select_device(device)
+    loaded = load(choice, device=chosen)
+    animator = Animator(loaded.model, options, precision=select_precision(precision, chosen))
+    return animator, loaded

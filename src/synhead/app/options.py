@@ -1,0 +1,26 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+CheckpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="PATH|HUB-ID",
+        help="Weights: a checkpoint folder, or owner/name[@revision] on the model hub. "
+        "Default: $SYNHEAD_CHECKPOINT, else the bundled weights/base.",
+        show_default=False,
+    ),
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(metavar="paper|base|tiny", help="Untrained weights of this size instead.", show_default=False),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+PrecisionOption = Annotated[
+    Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 on GPUs that compute in it, else fp32.")
+]

@@ -1,0 +1,50 @@
+"""Progress of a video in the terminal: frames, frames a second, time left."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from synhead.app.console import remarks
+
+
+class _Rate(ProgressColumn):
+    """Frames a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of the last moments, or of the whole when finished."""
+        speed = task.finished_speed or task.speed
+        return Text("- fps" if speed is None else f"{speed:.1f} fps", style="progress.data.speed")
+
+
+class FrameProgress:
+    """A context manager whose :meth:`update` fits ``animate_video``; silent where standard error is no terminal."""
+
+    def __init__(self, label: str) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("frames"),
+            _Rate(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=remarks(),
+            disable=not remarks().is_terminal,
+        )
+        self._task = self._progress.add_task(label, total=None)
+
+    def __enter__(self) -> FrameProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, done: int, total: int | None) -> None:
+        """``done`` frames of ``total`` (None: unknown) are written."""
+        self._progress.update(self._task, completed=done, total=total)

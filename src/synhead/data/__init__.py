@@ -1,0 +1,1 @@
+"""Images, videos, clips and pairs."""

@@ -1,0 +1,10 @@
+"""The one error of the media edge."""
+
+from __future__ import annotations
+
+
+class MediaError(ValueError):
+    """An image or video that cannot be read or written; the message is one line and names the remedy."""
+
+    def __init__(self, message: object) -> None:
+        super().__init__(" ".join(str(message).split()))

@@ -1,0 +1,81 @@
+"""Checks of input and output paths, and files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from synhead.data.errors import MediaError
+
+
+def check_input(path: Path) -> Path:
+    """``path`` if it is a readable, non-empty, regular file; MediaError otherwise."""
+    try:
+        if not path.exists():
+            raise MediaError(f"{path} does not exist; check the path")
+        if path.is_dir():
+            raise MediaError(f"{path} is a folder; name a file in it")
+        if not path.is_file():
+            raise MediaError(f"{path} is not a regular file; copy it to one first")
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path} is empty; copy or download it again")
+        with path.open("rb"):
+            return path
+    except (OSError, ValueError) as error:
+        if isinstance(error, MediaError):
+            raise
+        raise MediaError(f"{str(path)!r} cannot be read ({_reason(error)}); check its name and permissions") from error
+
+
+def check_output(path: Path, *, inputs: Sequence[Path] = (), suffixes: Collection[str]) -> Path:
+    """The real path (symbolic links followed) that will be written; MediaError if it cannot or must not be.
+
+    ``inputs`` must not be overwritten: not by the same name, nor through a symbolic or hard link.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise MediaError(f"{path} does not end in {' or '.join(sorted(suffixes))}; choose such a name for the output")
+    try:
+        target = path.resolve()
+        if target.is_dir():
+            raise MediaError(f"{path} is a folder; name a file in it")
+        if target.exists() and not target.is_file():
+            raise MediaError(f"{path} is not a regular file; choose another name for the output")
+        if not target.parent.is_dir():
+            raise MediaError(f"folder {target.parent} does not exist; create it or choose another output")
+        for given in inputs:
+            if given.exists() and (given.resolve() == target or (target.exists() and given.samefile(target))):
+                raise MediaError(f"output {path} is the input {given}; choose another name for the output")
+        probe = _temporary(target)
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, MediaError):
+            raise
+        raise MediaError(f"{path} cannot be written ({_reason(error)}); choose a folder you may write to") from error
+    return target
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``: renamed to it at the end, removed if the block raises anything.
+
+    Whatever stood at ``path`` stays untouched until the rename, which is atomic.
+    """
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.stem[:40]}.{uuid.uuid4().hex[:12]}.partial{path.suffix}")
+
+
+def _reason(error: Exception) -> str:
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

@@ -1,0 +1,127 @@
+"""Still images at the edge: any file Pillow knows becomes upright 8-bit RGB, and squares of the model's size."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from synhead.data.errors import MediaError
+from synhead.data.files import check_input, check_output, replacing
+from synhead.types import NDArray
+
+Fit = Literal["crop", "stretch", "pad"]
+RgbImage: TypeAlias = UInt8[NDArray[np.uint8], "_ _ 3"]
+"""Height, width, (red, green, blue), 0 to 255."""
+
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
+MIN_SIDE_PX = 16
+MAX_ASPECT = 20
+MAX_PIXELS = 120_000_000
+BACKGROUND = (255, 255, 255)
+
+
+def read_image(path: Path) -> RgbImage:
+    """The image upright (EXIF orientation applied) as 8-bit RGB.
+
+    Transparency is composited on white; 16-bit and floating-point greys are scaled, not clipped; of an animation the
+    first frame is taken. Raises MediaError for what is no image, is damaged, smaller than 16 px or larger than 120 MP.
+    """
+    check_input(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large images; MAX_PIXELS below decides instead
+            with Image.open(path) as image:
+                check_size(path, *image.size)
+                upright = ImageOps.exif_transpose(image)
+                return np.array(_rgb(upright), dtype=np.uint8)
+    except MediaError:
+        raise
+    except UnidentifiedImageError as error:
+        raise MediaError(f"{path} is not an image that can be read; give a JPEG, PNG or WebP file") from error
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"{path} has too many pixels; resize it below {MAX_PIXELS // 10**6} megapixels") from error
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
+        raise MediaError(f"{path} is damaged ({error}); export or download the image again") from error
+
+
+def write_image(path: Path, image: RgbImage) -> None:
+    """Write an RGB image as its suffix says, atomically: a failure leaves an earlier file as it was."""
+    target = check_output(path, suffixes=IMAGE_SUFFIXES)
+    try:
+        with replacing(target) as temporary:
+            Image.fromarray(image).save(temporary, quality=95)
+    except OSError as error:
+        raise MediaError(f"{path} could not be written ({error}); free space or choose another folder") from error
+
+
+def fitted_size(width: int, height: int, size: int, fit: Fit) -> tuple[int, int]:
+    """(width, height) to which an image is scaled before :func:`centre` crops or pads it to ``size`` x ``size``."""
+    if fit == "stretch":
+        return size, size
+    side = min(width, height) if fit == "crop" else max(width, height)
+    return max(1, round(width * size / side)), max(1, round(height * size / side))
+
+
+def centre(image: RgbImage, size: int) -> UInt8[NDArray[np.uint8], "{size} {size} 3"]:
+    """Cut what exceeds ``size`` and fill in black what lacks, on both sides alike. A copy unless nothing changes."""
+    height, width = image.shape[:2]
+    if (height, width) == (size, size):
+        return image
+    top, left = max(0, (height - size) // 2), max(0, (width - size) // 2)
+    cut = image[top : top + size, left : left + size]
+    square = np.zeros((size, size, 3), dtype=np.uint8)
+    top, left = (size - cut.shape[0]) // 2, (size - cut.shape[1]) // 2
+    square[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
+    return square
+
+
+def fit_image(image: RgbImage, size: int, fit: Fit = "crop") -> UInt8[NDArray[np.uint8], "{size} {size} 3"]:
+    """``image`` as a square of ``size`` pixels, bilinear (area-weighted when shrinking, so that nothing aliases).
+
+    ``crop`` keeps the central square, ``pad`` the whole image between black bars, ``stretch`` ignores the proportions
+    (as the published code does). The same array if it already fits.
+    """
+    height, width = image.shape[:2]
+    target = fitted_size(width, height, size, fit)
+    if target == (width, height):
+        return centre(image, size)
+    return centre(np.array(Image.fromarray(image).resize(target, Image.Resampling.BILINEAR)), size)
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """MediaError for pictures too small, too large or too narrow to show a face; checked before pixels are read."""
+    found = f"{path} has {width} x {height} pixels"
+    if min(width, height) < MIN_SIDE_PX:
+        raise MediaError(f"{found}, too few to show a face; give at least {MIN_SIDE_PX} a side")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise MediaError(f"{found}, a strip too narrow to show a face; crop it around the face")
+    if width * height > MAX_PIXELS:
+        raise MediaError(f"{found}; resize it below {MAX_PIXELS // 10**6} megapixels")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return Image.fromarray(_scaled_grey(np.array(image, dtype=np.float32), (65535.0,))).convert("RGB")
+    if image.mode == "F":
+        return Image.fromarray(_scaled_grey(np.array(image), (1.0, 255.0, 65535.0))).convert("RGB")
+    if image.has_transparency_data:
+        overlay = image.convert("RGBA")
+        background = Image.new("RGBA", overlay.size, BACKGROUND)
+        return Image.alpha_composite(background, overlay).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scaled_grey(
+    grey: Float32[NDArray[np.float32], "h w"], whites: tuple[float, ...]
+) -> UInt8[NDArray[np.uint8], "h w"]:
+    """Deep greys to 8 bits: white is the first of ``whites`` that no pixel exceeds, or else the brightest pixel."""
+    finite: NDArray[np.float32] = np.nan_to_num(grey, posinf=0.0, neginf=0.0)
+    top = float(finite.max())
+    white = next((w for w in whites if top <= w), top)
+    scaled: NDArray[np.uint8] = np.rint(finite.clip(0, white) * (255 / white)).astype(np.uint8)
+    return scaled

@@ -1,0 +1,19 @@
+"""Videos at the edge, streaming: see video_reader and video_writer."""
+
+from __future__ import annotations
+
+from synhead.data.errors import MediaError
+from synhead.data.video_reader import Frame, VideoInfo, VideoReader, probe, read_frame, read_frames
+from synhead.data.video_writer import VIDEO_SUFFIXES, VideoWriter
+
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "Frame",
+    "MediaError",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
+    "probe",
+    "read_frame",
+    "read_frames",
+]

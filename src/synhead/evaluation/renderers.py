@@ -1,0 +1,80 @@
+"""What is measured: the model, and the two things it must beat. All take uint8 RGB pictures and give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from synhead.geometry.warp import warp
+from synhead.model.talking_head import TalkingHead
+from synhead.types import Animation, NDArray
+
+__all__ = ["CoarseWarpRenderer", "ModelRenderer", "Render", "copy_source"]
+
+Picture = UInt8[NDArray[np.uint8], "h w 3"]
+Frames = UInt8[NDArray[np.uint8], "n h w 3"]
+Render = Callable[[Picture, Frames], Frames]
+"""(source, driving frames) -> one picture a driving frame, of the source's size."""
+
+
+def copy_source(source: Picture, driving: Frames) -> Frames:
+    """The source again and again: what an unmoved picture scores."""
+    return np.repeat(source[None], len(driving), axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRenderer:
+    """The model with absolute keypoints, in eval mode, on the device of its weights, ``batch`` frames at a time."""
+
+    model: TalkingHead
+    batch: int = 8
+    precision: torch.dtype = torch.float32
+
+    def __call__(self, source: Picture, driving: Frames) -> Frames:
+        """See Render. The pictures must be of the model's ``image_size``."""
+        return self.render(source, driving)
+
+    def render(self, source: Picture, driving: Frames) -> Frames:
+        """See Render."""
+        device = next(self.model.parameters()).device
+        autocast = torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32)
+        rendered = []
+        with torch.inference_mode(), autocast:
+            observed = self.model.observe(_to_image(source[None], device))
+            for start in range(0, len(driving), self.batch):
+                frames = _to_image(driving[start : start + self.batch], device)
+                animation = self.model.animate(observed, self.model.keypoint_detector(frames))
+                rendered.append(_to_frames(self.picture(animation, observed.image)))
+        return np.concatenate(rendered)
+
+    def picture(self, animation: Animation, source: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "b 3 H W"]:  # noqa: ARG002
+        """Which picture of an animation is measured."""
+        return animation.image
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseWarpRenderer(ModelRenderer):
+    """The source picture warped by M^0 alone: what the first-order motion scores without any generator."""
+
+    def picture(self, animation: Animation, source: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+        """The source, sampled at the coarse flow resized to it."""
+        grid = animation.coarse.motion.grid
+        # shifted so that what lies outside is black, not grey: warping fills with zeros
+        return warp(source.float().expand(len(grid), -1, -1, -1) + 1, grid.float()) - 1
+
+
+def _to_image(frames: Frames, device: torch.device) -> Float[Tensor, "n 3 h w"]:
+    pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(device)
+    return rearrange(pixels, "n h w c -> n c h w").float() / 127.5 - 1
+
+
+def _to_frames(image: Float[Tensor, "n 3 h w"]) -> Frames:
+    """Spec E: clamped to [-1, 1], rounded half to even."""
+    levels = ((image.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return np.ascontiguousarray(rearrange(levels, "n c h w -> n h w c").cpu().numpy())

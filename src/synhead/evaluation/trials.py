@@ -1,0 +1,67 @@
+"""Which frames are compared: the first frame of a clip is the source, ten evenly spaced later ones drive it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from synhead.data.clips import Clip
+from synhead.data.decode import CLIP_ERRORS, decode_clip
+from synhead.data.records import Skipped
+from synhead.types import NDArray
+
+__all__ = ["Trial", "cross_identity_trials", "driving_indices", "read_trials"]
+
+Frames = UInt8[NDArray[np.uint8], "n h w 3"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One clip's test. ``indices``: of the driving frames in the clip; its frame 0 is the source."""
+
+    name: str
+    source: UInt8[NDArray[np.uint8], "h w 3"]
+    driving: Frames
+    indices: tuple[int, ...]
+
+    def frame_name(self, position: int) -> str:
+        """``clip/index`` of a driving frame, to name it in a report."""
+        return f"{self.name}/{self.indices[position]}"
+
+
+def driving_indices(frames: int, count: int = 10) -> tuple[int, ...]:
+    """``count`` frames from 1 to the last, evenly spaced and rounded down; fewer in clips that are too short."""
+    return tuple(sorted({int(index) for index in np.linspace(1, frames - 1, count)}))
+
+
+def read_trials(
+    clips: Iterable[Clip], *, count: int = 10, size: int = 256
+) -> tuple[tuple[Trial, ...], tuple[Skipped, ...]]:
+    """Trials of all clips that can be read, in their order, and the clips that cannot."""
+    trials: list[Trial] = []
+    skipped: list[Skipped] = []
+    for clip in clips:
+        try:
+            frames = decode_clip(clip, size)
+        except CLIP_ERRORS as error:
+            skipped.append(Skipped(clip.name, str(error)))
+            continue
+        indices = driving_indices(len(frames), count)
+        trials.append(Trial(clip.name, frames[0].copy(), frames[list(indices)], indices))
+    return tuple(trials), tuple(skipped)
+
+
+def cross_identity_trials(trials: Sequence[Trial], pairs: int = 12) -> tuple[Trial, ...]:
+    """Source of one clip with the driving frames of another, named ``source>driver``; the same pairs every time.
+
+    Clip i is driven by the clip half a set further on. There are at most as many pairs as clips, none with one clip.
+    """
+    total = len(trials)
+    if total < 2:
+        return ()
+    starts = sorted({int(start) for start in np.linspace(0, total - 1, min(pairs, total))})
+    chosen = [(trials[i], trials[(i + total // 2) % total]) for i in starts]
+    return tuple(Trial(f"{a.name}>{b.name}", a.source, b.driving, b.indices) for a, b in chosen)

@@ -1,0 +1,1 @@
+"""Detection, landmarks and crops behind one interface."""

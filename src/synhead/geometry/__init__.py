@@ -1,0 +1,1 @@
+"""Pure functions on coordinates, flows and heat maps; no parameters."""

@@ -1,0 +1,50 @@
+"""Resizing, warping and occluding feature maps (spec B.5). Bilinear, ``align_corners=True``, zeros outside."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+
+def resize(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c {size} {size}"]:
+    """Bilinear resize to a square with aligned corners; the same tensor if it already has that size."""
+    if image.shape[-2:] == (size, size):
+        return image
+    return F.interpolate(image, size=(size, size), mode="bilinear", align_corners=True)
+
+
+def resize_grid(grid: Float[Tensor, "b h w 2"], size: int) -> Float[Tensor, "b {size} {size} 2"]:
+    """A sampling grid resized as a two-channel image."""
+    if grid.shape[1:3] == (size, size):
+        return grid
+    return rearrange(resize(rearrange(grid, "b h w xy -> b xy h w"), size), "b xy h w -> b h w xy")
+
+
+def sample(
+    feature: Float[Tensor, "b c h w"], grid: Float[Tensor, "b u v 2"], *, align_corners: bool = True
+) -> Float[Tensor, "b c u v"]:
+    """``grid_sample`` with zeros padding. Sampled in the grid's precision, given back in the feature's."""
+    sampled = F.grid_sample(feature.to(grid.dtype), grid, padding_mode="zeros", align_corners=align_corners)
+    return sampled.to(feature.dtype)
+
+
+def warp(feature: Float[Tensor, "b c s s"], grid: Float[Tensor, "b h w 2"]) -> Float[Tensor, "b c s s"]:
+    """Backward warp of a feature by a flow of any size, resized to the feature first."""
+    return sample(feature, resize_grid(grid, feature.shape[-1]))
+
+
+def occlude(feature: Float[Tensor, "b c s s"], visibility: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c s s"]:
+    """Multiply by the visibility, resized to the feature first."""
+    return feature * resize(visibility, feature.shape[-1]).to(feature.dtype)
+
+
+def taps(size: int, target: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions (2 * target) and weights (target, 2) that an aligned-corners resize from ``size`` reads on one axis."""
+    place = torch.arange(target, device=like.device, dtype=torch.float64) * ((size - 1) / max(target - 1, 1))
+    low = place.floor().clamp_(max=size - 2)
+    index = torch.stack([low, low + 1], dim=-1).long().flatten()
+    fraction = (place - low).to(torch.float32)
+    return index, torch.stack([1 - fraction, fraction], dim=-1)

@@ -1,0 +1,1 @@
+"""Animating a source with driving frames."""

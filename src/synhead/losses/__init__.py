@@ -1,0 +1,1 @@
+"""Pure functions from tensors to scalars, weighed once in objective.py."""

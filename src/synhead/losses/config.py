@@ -1,0 +1,68 @@
+"""Which losses are on and what they weigh (spec section C). Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from synhead.config import ConfigError
+
+__all__ = ["KeypointDistanceName", "LossConfig", "LossWeights", "PerceptualName"]
+
+PerceptualName = Literal["vgg19", "vgg19-torchvision", "vgg19-random", "local", "none"]
+KeypointDistanceName = Literal["published", "hinge"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Factor of every term in the total. Defaults are the published recipe; a term of weight 0 is not computed.
+
+    ``low_resolution``: factor on the same pixel and perceptual terms of I_g^1. ``adversarial``: the largest value of
+    the adaptive weight. ``feature_matching``, ``ms_ssim`` and ``laplacian`` are not part of the published recipe.
+    """
+
+    pixel: float = 1.0
+    perceptual: float = 1.0
+    low_resolution: float = 0.5
+    adversarial: float = 0.8
+    motion_code: float = 1.0
+    motion_reconstruction: float = 32.0
+    appearance_code: float = 1.0
+    equivariance_value: float = 1.0
+    equivariance_jacobian: float = 1.0
+    keypoint_distance: float = 1.0
+    feature_matching: float = 0.0
+    ms_ssim: float = 0.0
+    laplacian: float = 0.0
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            if not getattr(self, entry.name) >= 0:
+                raise ConfigError(f"losses.weights.{entry.name} must not be negative: use 0 to switch the term off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The generator's objective; defaults are the published recipe.
+
+    ``perceptual``: ``vgg19`` torchvision's ImageNet weights from a local file; ``vgg19-torchvision`` the same through
+    torchvision's own download; ``vgg19-random`` He-normal weights from ``perceptual_seed`` (arXiv 2103.10571);
+    ``local`` a trained :class:`~synhead.losses.features.TrunkFeatures` directory; ``none`` no perceptual term.
+    ``keypoint_distance``: ``published`` has a value but no gradient; ``hinge`` is relu(0.2 - d) (a deviation).
+    ``adversarial_start``: the adversarial terms are on in iterations after this one (counted from 1).
+    """
+
+    perceptual: PerceptualName = "vgg19"
+    perceptual_seed: int = 0
+    keypoint_distance: KeypointDistanceName = "published"
+    adversarial_start: int = 5001
+    weights: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        if self.adversarial_start < 0:
+            raise ConfigError("losses.adversarial_start must not be negative: use 0 to start at the first iteration")
+
+    def adversarial_active(self, iteration: int) -> bool:
+        """Whether iteration (from 1) trains the generator against the discriminator, and the discriminator at all."""
+        adversarial = self.weights.adversarial > 0 or self.weights.feature_matching > 0
+        return adversarial and iteration > self.adversarial_start

@@ -1,0 +1,143 @@
+"""Feature extractors of the perceptual loss behind one interface. Their files: ``feature_weights``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from synhead.config import ConfigError
+
+__all__ = ["VGG19", "FeatureExtractor", "PerceptualWeightsError", "TrunkConfig", "TrunkFeatures", "random_trunk"]
+
+
+class PerceptualWeightsError(ValueError):
+    """Weights of the perceptual network are missing or unusable; the message is one line with the remedy."""
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """A frozen network that describes images in [-1, 1] by feature maps of several depths."""
+
+    minimum_size: int
+    """Smallest side in pixels at which every feature map still has an element."""
+
+    def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``b 3 h w`` to one map ``b c_l h_l w_l`` a layer."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkConfig:
+    """Stages of 3 x 3 convolutions with ReLU, a 2 x 2 maximum between stages.
+
+    ``widths`` and ``depths``: channels and number of convolutions of each stage; as the features are those after the
+    first ReLU of a stage, the last stage needs depth 1. First comes (image - mean) / std, on values in [-1, 1].
+    """
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if not self.widths or len(self.widths) != len(self.depths) or min(*self.widths, *self.depths) < 1:
+            raise ConfigError("trunk: widths and depths need one positive number a stage each")
+        if self.depths[-1] != 1:
+            raise ConfigError("trunk: the last stage must have depth 1: nothing after its first ReLU is used")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ConfigError("trunk: mean and std need three numbers, one a colour, and std positive ones")
+
+
+VGG19 = TrunkConfig(widths=(64, 128, 256, 512, 512), depths=(2, 2, 4, 4, 1))
+"""VGG19 up to relu5_1: taps relu1_1 .. relu5_1, indices 1, 6, 11, 20, 29 of torchvision's ``features`` (spec C).
+
+ImageNet's mean and standard deviation are applied directly to values in [-1, 1], as published."""
+
+
+class TrunkFeatures(nn.Module):
+    """A plain convolutional trunk (:class:`TrunkConfig`), frozen, with torchvision's names ``features.<n>.weight``."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: TrunkConfig, state: Mapping[str, Tensor]) -> None:
+        """Takes the tensors of ``state`` as float32 parameters; names outside the trunk are ignored.
+
+        Raises PerceptualWeightsError naming missing or ill-shaped tensors.
+        """
+        super().__init__()
+        self.config = config
+        self.minimum_size: int = 2 ** (len(config.widths) - 1)
+        self.taps: tuple[int, ...]
+        self.features, self.taps = _trunk(config)
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+        self.load_state_dict(_select(self.state_dict(), state), assign=True)
+        self.requires_grad_(requires_grad=False)
+        self.eval()
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+        """Feature maps after the first ReLU of each stage, each half the size of the one before."""
+        x = (image - self.mean) / self.std
+        taps = []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self.taps:
+                taps.append(x)
+        return tuple(taps)
+
+    def train(self, mode: bool = True) -> TrunkFeatures:  # noqa: FBT001, FBT002, ARG002 - signature of nn.Module
+        """Always in evaluation mode: it is not trained along."""
+        return super().train(mode=False)
+
+
+def _trunk(config: TrunkConfig) -> tuple[nn.Sequential, tuple[int, ...]]:
+    layers: list[nn.Module] = []
+    taps = []
+    width = 3
+    for stage, (out, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
+        if stage:
+            layers.append(nn.MaxPool2d(2))
+        taps.append(len(layers) + 1)
+        for _ in range(depth):
+            layers += [nn.Conv2d(width, out, 3, padding=1, device="meta"), nn.ReLU(inplace=True)]
+            width = out
+    return nn.Sequential(*layers), tuple(taps)
+
+
+def _select(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    missing = [name for name in wanted if name not in state]
+    if missing:
+        raise PerceptualWeightsError(
+            f"perceptual weights lack {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}: "
+            "a state dict with torchvision's names features.<n>.weight and .bias is needed"
+        )
+    for name, tensor in wanted.items():
+        if state[name].shape != tensor.shape:
+            raise PerceptualWeightsError(
+                f"perceptual weights: {name} has shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}: "
+                "is it another network's file?"
+            )
+    return {name: state[name].detach().to(torch.float32) for name in wanted}
+
+
+def random_trunk(config: TrunkConfig = VGG19, *, seed: int = 0) -> TrunkFeatures:
+    """Random weights compare images almost as well as trained ones (Liu 2021, arXiv 2103.10571) and need no file.
+
+    He-normal weights (variance 2 / (9 c_in)), drawn layer by layer from a CPU generator with that seed; zero biases.
+    The same on every machine with the same PyTorch version.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for index, layer in enumerate(_trunk(config)[0]):
+        if isinstance(layer, nn.Conv2d):
+            std = math.sqrt(2 / (9 * layer.in_channels))
+            state[f"features.{index}.weight"] = std * torch.randn(layer.weight.shape, generator=generator)
+            state[f"features.{index}.bias"] = torch.zeros(layer.out_channels)
+    return TrunkFeatures(config, state)

@@ -1,0 +1,44 @@
+"""Keypoint detector with Jacobians (spec B.2): one network for source and driving images."""
+
+from __future__ import annotations
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from synhead.config import ModelConfig
+from synhead.geometry.heatmap import expected_position
+from synhead.nn.blocks import AntialiasDownscale
+from synhead.nn.hourglass import Hourglass
+from synhead.nn.precision import full_precision, upcast
+from synhead.types import Keypoints
+
+
+class KeypointDetector(nn.Module):
+    """Image (b 3 H W) in [-1, 1] to keypoints in [-1, 1] with 2 x 2 Jacobians.
+
+    Always in full precision: keypoints are means over logits divided by 0.1, which bfloat16 would shift visibly, and
+    the network is under 1 % of the model's arithmetic.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        count = config.keypoints.count
+        self.temperature = config.keypoints.temperature
+        self.downscale = AntialiasDownscale(3, config.image_size // config.flow_size)
+        self.hourglass = Hourglass(3, config.keypoints.hourglass)
+        self.logits = nn.Conv2d(self.hourglass.out_channels, count, 7)
+        self.jacobian = nn.Conv2d(self.hourglass.out_channels, 4 * count, 7)
+        nn.init.zeros_(self.jacobian.weight)
+        self.jacobian.bias = nn.Parameter(torch.eye(2).flatten().repeat(count))
+
+    def forward(self, image: Float[Tensor, "b 3 H W"]) -> Keypoints:
+        with full_precision(image):
+            features = self.hourglass(self.downscale(upcast(image)))
+            logits = self.logits(features)
+            flat = rearrange(logits, "b k h w -> b k (h w)") / self.temperature
+            heatmap = flat.softmax(dim=-1).reshape(logits.shape)
+            jacobians = rearrange(self.jacobian(features), "b (k i j) h w -> b k i j h w", i=2, j=2)
+            jacobian = einsum(heatmap, jacobians, "b k h w, b k i j h w -> b k i j")
+        return Keypoints(position=expected_position(heatmap), jacobian=jacobian)

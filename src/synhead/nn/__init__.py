@@ -1,0 +1,1 @@
+"""Bricks that have never heard of faces."""

@@ -1,0 +1,103 @@
+"""Retrieval transformer layer (spec B.9): self-attention over tokens, cross-attention to codes, convolutional MLP."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from synhead.nn.blocks import conv3x3
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention with a packed input projection (rows query, key, value), as in ``torch.nn.MultiheadAttention``."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj = nn.Linear(width, 3 * width)
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj.weight)
+        nn.init.zeros_(self.in_proj.bias)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def _project(self, tokens: Float[Tensor, "*b n c"], start: int, parts: int) -> Float[Tensor, "*b heads n dp"]:
+        """Rows ``start`` to ``start + parts`` (in widths) of the packed projection, split into heads."""
+        width = tokens.shape[-1]
+        rows = slice(start * width, (start + parts) * width)
+        projected = F.linear(tokens, self.in_proj.weight[rows], self.in_proj.bias[rows])
+        return rearrange(projected, "... n (p h d) -> ... h n (p d)", p=parts, h=self.heads)
+
+    def memory(self, context: Float[Tensor, "m c"]) -> tuple[Float[Tensor, "heads m d"], Float[Tensor, "heads m d"]]:
+        """Keys and values of a context shared by the batch; computed once, used at every scale."""
+        key, value = self._project(context, 1, 2).chunk(2, dim=-1)
+        return key, value
+
+    def self_attend(
+        self,
+        tokens: Float[Tensor, "b n c"],
+        position: Float[Tensor, "n c"],
+        ignored: Bool[Tensor, "b n"] | None,
+    ) -> Float[Tensor, "b n c"]:
+        """Query = key = tokens + position, value = tokens; keys where ``ignored`` is true are not attended to."""
+        query, key = self._project(tokens + position, 0, 2).chunk(2, dim=-1)
+        value = self._project(tokens, 2, 1)
+        mask = None if ignored is None else ~ignored[:, None, None, :]
+        return self._merge(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+
+    def cross_attend(
+        self,
+        tokens: Float[Tensor, "b n c"],
+        position: Float[Tensor, "n c"],
+        key: Float[Tensor, "heads m d"],
+        value: Float[Tensor, "heads m d"],
+    ) -> Float[Tensor, "b n c"]:
+        """Query = tokens + position; keys and values from :meth:`memory`, the same for the whole batch."""
+        # One context for the batch: its tokens may as well be one long sequence, so that keys are read once.
+        batch = tokens.shape[0]
+        query = rearrange(self._project(tokens + position, 0, 1), "b h n d -> 1 h (b n) d")
+        attended = F.scaled_dot_product_attention(query, key[None].to(query.dtype), value[None].to(query.dtype))
+        return self._merge(rearrange(attended, "1 h (b n) d -> b h n d", b=batch))
+
+    def _merge(self, attended: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
+        out: Tensor = self.out_proj(rearrange(attended, "b h n d -> b n (h d)"))
+        return out
+
+
+class RetrievalLayer(nn.Module):
+    """Pre-norm layer: self-attention, cross-attention to the codes, 3 x 3 convolutions on the token grid."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.self_attention = MultiHeadAttention(width, heads)
+        self.cross_attention = MultiHeadAttention(width, heads)
+        self.conv1 = conv3x3(width, 2 * width)
+        self.conv2 = conv3x3(2 * width, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+
+    def memory(self, context: Float[Tensor, "m c"]) -> tuple[Float[Tensor, "heads m d"], Float[Tensor, "heads m d"]]:
+        """Keys and values of the codes, for the cross-attention."""
+        return self.cross_attention.memory(context)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "b n c"],
+        position: Float[Tensor, "n c"],
+        memory: tuple[Tensor, Tensor],
+        ignored: Bool[Tensor, "b n"] | None = None,
+    ) -> Float[Tensor, "b n c"]:
+        tokens = tokens + self.self_attention.self_attend(self.norm1(tokens), position, ignored)
+        tokens = tokens + self.cross_attention.cross_attend(self.norm2(tokens), position, *memory)
+        side = round(tokens.shape[1] ** 0.5)
+        image = rearrange(self.norm3(tokens), "b (h w) c -> b c h w", h=side)
+        mixed = self.conv2(F.gelu(self.conv1(image)))
+        return tokens + rearrange(mixed, "b c h w -> b (h w) c")
+
+
+def attendable(ignored: Bool[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
+    """The mask itself, but for items of which every token is ignored: those attend everywhere (no NaN)."""
+    return ignored & ~torch.all(ignored, dim=1, keepdim=True)

@@ -1,0 +1,117 @@
+"""Elementary convolutional blocks (spec B.1)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from synhead.nn.norm import normalise, normalise_swish
+
+
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    """GN(c): eps 1e-6, affine."""
+    return nn.GroupNorm(groups, channels, eps=1e-6)
+
+
+def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """3 x 3 convolution that keeps the size."""
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+class ResBlock(nn.Module):
+    """GN, swish, conv, GN, swish, conv, plus the input (through a 1x1 convolution if the width changes)."""
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm1 = group_norm(in_channels, groups)
+        self.conv1 = conv3x3(in_channels, out_channels)
+        self.norm2 = group_norm(out_channels, groups)
+        self.conv2 = conv3x3(out_channels, out_channels)
+        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        hidden = self.conv1(normalise_swish(self.norm1, x))
+        hidden = self.conv2(normalise_swish(self.norm2, hidden))
+        shortcut: Tensor = self.shortcut(x)
+        return shortcut + hidden
+
+
+class AttentionBlock(nn.Module):
+    """One-head self-attention over all positions, with a residual connection."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels, groups)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        hidden = normalise(self.norm, x)
+        query, key, value = (
+            rearrange(project(hidden), "b c h w -> b 1 (h w) c") for project in (self.query, self.key, self.value)
+        )
+        attended = F.scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.out(rearrange(attended, "b 1 (h w) c -> b c h w", h=x.shape[2]))
+        return x + out
+
+
+class Downsample(nn.Module):
+    """Zero padding right and bottom only, then a 3 x 3 convolution of stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
+        return out
+
+
+class Upsample(nn.Module):
+    """Nearest x2, then a 3 x 3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = conv3x3(channels, channels)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return out
+
+
+class AntialiasDownscale(nn.Module):
+    """Gaussian low-pass, then every ``factor``-th pixel from index 0 (spec B.1). The identity at factor 1.
+
+    The kernel is a constant, but part of published checkpoints, hence a persistent buffer (``channels 1 size size``).
+    """
+
+    weight: Tensor
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.register_buffer("weight", antialias_kernel(factor).expand(channels, 1, -1, -1).clone())
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        if self.factor == 1:
+            return x
+        # Keeping every factor-th output of a dense convolution is a strided convolution.
+        padding = self.weight.shape[-1] // 2
+        return F.conv2d(x, self.weight.to(x.dtype), stride=self.factor, padding=padding, groups=x.shape[1])
+
+
+def antialias_kernel(factor: int) -> Float[Tensor, "1 1 size size"]:
+    """Normalised Gaussian of sigma (factor - 1) / 2 and size 2 * round(4 sigma) + 1 (5, 13, 29 at factors 2, 4, 8)."""
+    if factor == 1:
+        return torch.ones(1, 1, 1, 1)
+    sigma = (factor - 1) / 2
+    size = 2 * round(4 * sigma) + 1
+    t = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    line = torch.exp(-t.square() / (2 * sigma**2))
+    kernel = line[:, None] * line[None]
+    return (kernel / kernel.sum())[None, None]

@@ -1,0 +1,46 @@
+"""Group norm, alone or followed by a swish: the fused kernels where they apply, PyTorch everywhere else."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from synhead.nn.precision import autocast_dtype
+
+_HALF = (torch.bfloat16, torch.float16)
+
+
+@cache
+def _triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def _fused(norm: nn.GroupNorm, x: Tensor, *, swish: bool) -> Tensor | None:
+    """The fused result, or None where it does not apply: no GPU, full precision, under a compiler, without Triton."""
+    dtype = autocast_dtype(x)
+    if dtype not in _HALF or not x.is_cuda or torch.compiler.is_compiling() or not _triton():
+        return None
+    from synhead.nn.fused_norm import FusedGroupNorm  # noqa: PLC0415 - Triton exists on GPU builds only
+
+    out: Tensor = FusedGroupNorm.apply(x.to(dtype), norm.weight, norm.bias, norm.num_groups, norm.eps, swish)  # type: ignore[no-untyped-call]
+    return out
+
+
+def normalise(norm: nn.GroupNorm, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """``norm(x)``."""
+    fused = _fused(norm, x, swish=False)
+    if fused is not None:
+        return fused
+    plain: Tensor = norm(x)
+    return plain
+
+
+def normalise_swish(norm: nn.GroupNorm, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """``swish(norm(x))``, swish(z) = z * sigmoid(z)."""
+    fused = _fused(norm, x, swish=True)
+    return F.silu(norm(x)) if fused is None else fused

@@ -1,0 +1,1 @@
+"""Pure steps, state and one linear loop."""

@@ -1,0 +1,153 @@
+"""What is written down about inputs and clips, and the journal that makes runs resumable.
+
+``journal.jsonl`` is the truth: one line an input, written when all its clips are complete. ``index.jsonl`` and
+``skipped.jsonl`` are made from it, so a run killed at any moment leaves nothing that does not fit together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from synhead.data.files import replacing
+from synhead.training.preparation.options import PrepareError, PrepareOptions, Rejected
+
+__all__ = ["ClipRecord", "InputRecord", "Journal"]
+
+_FREE_TO_CHANGE = ("workers", "crf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRecord:
+    """One line of ``index.jsonl``; the data room reads ``path``, ``person`` and ``split``.
+
+    ``crop``: left, top and side in pixels of the source. ``hashes``: perceptual, hexadecimal.
+    """
+
+    clip: str
+    path: str
+    split: str
+    person: str
+    kind: str
+    frames: int
+    fps: float
+    source: str
+    source_sha256: str
+    begin_s: float
+    end_s: float
+    crop: tuple[int, int, int]
+    face_px: int
+    sharpness: float
+    detector: str
+    track: int
+    hashes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRecord:
+    """One line of ``journal.jsonl``: an input that is finished, with all that came of it."""
+
+    source: str
+    source_bytes: int
+    modified_ns: int
+    sha256: str
+    clips: tuple[ClipRecord, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+class Journal:
+    """The inputs finished so far in ``folder``.
+
+    Raises PrepareError if the folder holds clips made with other options, or something else altogether.
+    """
+
+    def __init__(self, folder: Path, options: PrepareOptions) -> None:
+        self._folder, self._path = folder, folder / "journal.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._check_options(options)
+        self.inputs = self._read()
+        self._rewrite()
+
+    def finished(self, source: Path) -> bool:
+        """Whether an earlier run finished this file and it has not changed since."""
+        status = source.stat()
+        return any(
+            (record.source, record.source_bytes, record.modified_ns)
+            == (str(source), status.st_size, status.st_mtime_ns)
+            for record in self.inputs
+        )
+
+    def add(self, record: InputRecord) -> None:
+        """Write down a finished input; one that was there before is replaced."""
+        replaced = any(old.source == record.source for old in self.inputs)
+        self.inputs = [old for old in self.inputs if old.source != record.source] + [record]
+        if replaced:
+            self._rewrite()
+            return
+        for path, items in (
+            (self._path, [record]),
+            (self._folder / "index.jsonl", record.clips),
+            (self._folder / "skipped.jsonl", record.rejected),
+        ):
+            with path.open("a") as file:
+                file.write(_lines(items))
+
+    def _check_options(self, options: PrepareOptions) -> None:
+        path = self._folder / "options.json"
+        wanted = {name: value for name, value in asdict(options).items() if name not in _FREE_TO_CHANGE}
+        if not path.exists():
+            if any(self._folder.glob("*.mp4")) or (self._folder / "index.jsonl").exists():
+                raise PrepareError(f"{self._folder} holds clips that were not prepared here; choose a new folder")
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(wanted, indent=2) + "\n")
+            return
+        try:
+            found = json.loads(path.read_text())
+        except ValueError as error:
+            raise PrepareError(f"{path} is damaged ({error}); choose a new output folder") from error
+        other = sorted(name for name in wanted if found.get(name) != wanted[name])
+        if other:
+            raise PrepareError(
+                f"{self._folder} was prepared with another {', '.join(other)}; use the same or choose a new folder"
+            )
+
+    def _read(self) -> list[InputRecord]:
+        """Records of the journal; a last line cut short by a kill is dropped."""
+        records: dict[str, InputRecord] = {}
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = _input_record(json.loads(line))
+            except (ValueError, TypeError, KeyError) as error:
+                if number == len(lines):
+                    break
+                raise PrepareError(f"{self._path}:{number} is damaged ({error}); remove that line") from error
+            records[record.source] = record
+        return list(records.values())
+
+    def _rewrite(self) -> None:
+        for path, items in (
+            (self._path, self.inputs),
+            (self._folder / "index.jsonl", [clip for record in self.inputs for clip in record.clips]),
+            (self._folder / "skipped.jsonl", [rejected for record in self.inputs for rejected in record.rejected]),
+        ):
+            with replacing(path) as temporary:
+                temporary.write_text(_lines(items))
+
+
+def _lines(items: Iterable[InputRecord | ClipRecord | Rejected]) -> str:
+    return "".join(json.dumps(asdict(item)) + "\n" for item in items)
+
+
+def _input_record(data: Mapping[str, Any]) -> InputRecord:
+    clips = [
+        ClipRecord(**{**clip, "crop": tuple(clip["crop"]), "hashes": tuple(clip["hashes"])}) for clip in data["clips"]
+    ]
+    rejected = [
+        Rejected(item["source"], item["reason"], tuple(item["span_s"]) if item["span_s"] else None)
+        for item in data["rejected"]
+    ]
+    return InputRecord(**{**data, "clips": tuple(clips), "rejected": tuple(rejected)})

@@ -1,0 +1,185 @@
+"""The two steps of an iteration, in the order of spec D: generator side, then discriminator.
+
+Each step's forward and losses are one module, so that data parallelism sees one forward and one backward, and its
+result a named tuple of tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from synhead.geometry.tps import RandomWarp
+from synhead.losses.adversarial import discriminator_losses
+from synhead.losses.objective import GeneratorObjective
+from synhead.model.discriminator import Discriminator
+from synhead.model.talking_head import TalkingHead
+from synhead.training.config import TrainingConfig
+from synhead.training.state import TrainingState
+
+Terms = Mapping[str, Tensor]
+
+
+class GeneratorResult(NamedTuple):
+    """``total``: what is differentiated. The rest is detached: terms by name, I_g, and code indices by scale."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    image: Tensor
+    motion_codes: tuple[Tensor, ...]
+    appearance_codes: tuple[Tensor, ...]
+
+
+class DiscriminatorResult(NamedTuple):
+    """``total``: what is differentiated; its two hinge terms, detached."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class GeneratorPass(nn.Module):
+    """Training forward with all generator-side losses."""
+
+    def __init__(self, model: TalkingHead, objective: GeneratorObjective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(
+        self,
+        source_image: Float[Tensor, "b 3 H W"],
+        driving_image: Float[Tensor, "b 3 H W"],
+        affine: Float[Tensor, "b 2 3"],
+        bend: Float[Tensor, "b 1 n"],
+        iteration: int,
+        critic: Discriminator | None,
+    ) -> GeneratorResult:
+        """``affine``, ``bend``: the random warp. Without a critic the adversarial terms are off."""
+        warp = RandomWarp(affine=affine, bend=bend)
+        result = self.model(source_image, driving_image, warp.warp_frame(driving_image))
+        report = self.objective(result, driving_image, warp=warp, iteration=iteration, critic=critic)
+        return GeneratorResult(
+            total=report.total,
+            terms={name: value.detach() for name, value in report.terms.items()},
+            image=result.animation.image.detach(),
+            motion_codes=tuple(coding.quantized.indices for coding in result.motion_codes),
+            appearance_codes=tuple(quantized.indices for quantized in result.appearance_codes),
+        )
+
+
+class DiscriminatorPass(nn.Module):
+    """Both hinge terms from two separate passes, each with its own batch statistics; one backward for their sum."""
+
+    def __init__(self, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(
+        self, driving_image: Float[Tensor, "b 3 H W"], generated: Float[Tensor, "b 3 H W"]
+    ) -> DiscriminatorResult:
+        """``generated``: I_g from before the generator's step, detached."""
+        losses = discriminator_losses(self.discriminator(driving_image), self.discriminator(generated))
+        terms = {"discriminator_real": losses.real.detach(), "discriminator_fake": losses.fake.detach()}
+        return DiscriminatorResult(total=losses.real + losses.fake, terms=terms)
+
+
+class Micro(NamedTuple):
+    """One forward pass worth of input on the device: pairs in [-1, 1] and their warps."""
+
+    source_image: Tensor
+    driving_image: Tensor
+    warp: RandomWarp
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tensors of the generator's pass in its order."""
+        return self.source_image, self.driving_image, self.warp.affine, self.warp.bend
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The wrapped passes of a state, ready to train."""
+
+    fabric: Fabric
+    state: TrainingState
+    generator: Any
+    discriminator: Any
+    gradient_norm: float | None
+
+    def generator_step(self, batch: Sequence[Micro], *, adversarial: bool) -> list[GeneratorResult]:
+        """Forward, losses, one backward and one step of both generator-side groups; then the average.
+
+        Several micro batches accumulate. The discriminator is frozen, but in train mode: its statistics move (spec C).
+        """
+        critic = self.state.discriminator if adversarial else None
+        iteration = self.state.counters.iteration + 1
+        results = []
+        with frozen(self.state.discriminator):
+            for index, micro in enumerate(batch):
+                last = index == len(batch) - 1
+                with self.fabric.no_backward_sync(self.generator, enabled=not last):
+                    result = self.generator(*micro.inputs, iteration, critic)
+                    self.fabric.backward(result.total / len(batch))
+                results.append(result._replace(total=result.total.detach()))
+        if self.gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.state.model.parameters(), self.gradient_norm, foreach=True)
+        self.state.generator_optimizer.step()
+        self.state.generator_optimizer.zero_grad(set_to_none=True)
+        self.state.ema.update()
+        return results
+
+    def discriminator_step(self, batch: Sequence[Micro], generated: Sequence[Tensor]) -> list[DiscriminatorResult]:
+        """Hinge losses on I_d and on I_g from before the generator's step, then one step."""
+        results = []
+        for index, (micro, image) in enumerate(zip(batch, generated, strict=True)):
+            last = index == len(batch) - 1
+            with self.fabric.no_backward_sync(self.discriminator, enabled=not last):
+                result = self.discriminator(micro.driving_image, image)
+                self.fabric.backward(result.total / len(batch))
+            results.append(result._replace(total=result.total.detach()))
+        self.state.discriminator_optimizer.step()
+        self.state.discriminator_optimizer.zero_grad(set_to_none=True)
+        return results
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Parameters without gradients inside the block."""
+    module.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(requires_grad=True)
+
+
+def make_steps(fabric: Fabric, state: TrainingState, objective: GeneratorObjective, config: TrainingConfig) -> Steps:
+    """Wrap the passes for the devices: compilation of the parts, then data parallelism around each pass."""
+    objective.to(device=fabric.device)
+    if config.execution.channels_last:
+        objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.execution.compile != "off":
+        mode = None if config.execution.compile == "default" else config.execution.compile
+        for part in compiled_parts(state, objective):
+            part.compile(mode=mode, dynamic=False)
+    return Steps(
+        fabric=fabric,
+        state=state,
+        generator=fabric.setup_module(GeneratorPass(state.model, objective), move_to_device=False),
+        discriminator=fabric.setup_module(DiscriminatorPass(state.discriminator), move_to_device=False),
+        gradient_norm=config.gradient_norm,
+    )
+
+
+def compiled_parts(state: TrainingState, objective: GeneratorObjective) -> list[nn.Module]:
+    """What is compiled: the model's training forward, the discriminator and the perceptual loss."""
+    parts: list[nn.Module] = [state.model, state.discriminator]
+    if objective.perceptual is not None:
+        parts.append(objective.perceptual)
+    return parts

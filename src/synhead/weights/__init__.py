@@ -1,0 +1,1 @@
+"""Directory checkpoints, hub downloads and the published checkpoints' key map."""

@@ -1,0 +1,48 @@
+"""``synhead info`` and ``synhead doctor``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from synhead.app import doctor
+from synhead.app.models import untrained
+from tests.app.conftest import Finished
+
+Run = Callable[..., Finished]
+
+
+def test_info_of_a_preset(run: Run) -> None:
+    finished = run("info", "--preset", "tiny")
+    assert finished.code == 0, finished.err
+    assert "UNTRAINED" in finished.out
+    assert f"{sum(p.numel() for p in untrained('tiny').parameters()):,}" in finished.out
+    assert "GMAC" in finished.out
+
+
+def test_info_as_json(run: Run, tiny: Path) -> None:
+    facts = json.loads(run("info", tiny, "--json").out)
+    assert facts["trained"]
+    assert facts["config"]["name"] == "tiny"
+    assert facts["gmac"]["driving_frame"] > facts["gmac"]["encoder"] > 0
+    assert set(facts["parameters"]) >= {"keypoint_detector", "coarse_motion", "encoder", "decoder"}
+
+
+def test_doctor(run: Run, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNHEAD_CHECKPOINT", str(tiny))
+    finished = run("doctor")
+    assert finished.code == 0, finished.out + finished.err
+    for topic in ("python", "torch", "runs on", "h264", "hevc", "av1", "aac", "mediapipe", "weights", "timing"):
+        assert topic in finished.out
+
+
+def test_doctor_reports_what_is_broken(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SYNHEAD_CHECKPOINT", str(tmp_path))
+    monkeypatch.setattr(doctor, "TIMED_FRAMES", 1)
+    finished = run("doctor")
+    assert finished.code == 1
+    assert "weights" in finished.out
+    assert "broken" in finished.out

@@ -1,0 +1,62 @@
+import pytest
+from clip_factory import write_shard, write_video
+
+from synhead.data.clips import open_clips
+from synhead.data.decode import decode_clip
+from synhead.data.shards import expand_braces, is_shard_pattern, list_shards, read_shards
+
+
+@pytest.fixture
+def shard(tmp_path):
+    for name in ("a", "b", "c"):
+        write_video(tmp_path / f"{name}.mp4", clip=ord(name) - ord("a"), frames=4)
+    records = {name: {"person": f"p{name}"} for name in "abc"}
+    return write_shard(tmp_path / "set-0.tar", tmp_path, records)
+
+
+def test_brace_lists():
+    assert expand_braces("s-{08..10}.tar") == ["s-08.tar", "s-09.tar", "s-10.tar"]
+    assert expand_braces("{a,b}-{1..2}") == ["a-1", "a-2", "b-1", "b-2"]
+    assert expand_braces("plain") == ["plain"]
+    assert is_shard_pattern("https://host/{000..003}.tar")
+    assert is_shard_pattern("x/s-{0,1}.tar")
+    assert not is_shard_pattern("folder")
+    assert list_shards("https://host/{1..2}.tar") == ["https://host/1.tar", "https://host/2.tar"]
+
+
+def test_a_url_gives_the_clips_of_the_file(shard):
+    local, remote = open_clips(shard), open_clips(shard.as_uri())
+    assert [clip.person for clip in remote] == ["pa", "pb", "pc"]
+    for here, there in zip(local, remote, strict=True):
+        assert here.span is not None
+        assert there.data is not None
+        assert (decode_clip(here, 32) == decode_clip(there, 32)).all()
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_shard_cut_short_gives_the_clips_before_the_cut(shard, remote):
+    third = open_clips(shard).clips[2]
+    content = shard.read_bytes()
+    shard.write_bytes(content[: third.span[0] + third.span[1] // 2])
+    found = read_shards([shard.as_uri() if remote else str(shard)])
+    assert [clip.name for clip in found] == ["a", "b"]
+    assert "cut short" in found.skipped[0].reason
+
+
+def test_one_bad_shard_does_not_stop_the_others(shard, tmp_path):
+    (tmp_path / "set-1.tar").write_bytes(b"not a tar" * 200)
+    found = open_clips(f"{tmp_path}/set-*.tar")
+    assert len(found) == 3
+    assert [skip.name for skip in found.skipped] == [str(tmp_path / "set-1.tar")]
+    gone = read_shards([shard.as_uri(), (tmp_path / "gone.tar").as_uri()])
+    assert len(gone) == 3
+    assert len(gone.skipped) == 1
+
+
+def test_a_record_that_is_not_json_keeps_the_clip(tmp_path):
+    write_video(tmp_path / "id7#x.mp4", frames=2)
+    shard = write_shard(tmp_path / "s.tar", tmp_path, {"id7#x": {"person": "p"}})
+    shard.write_bytes(shard.read_bytes().replace(b'{"person": "p"}', b'{"person": "p",'))
+    found = open_clips(shard)
+    assert [clip.person for clip in found] == ["id7"]
+    assert "not JSON" in found.skipped[0].reason

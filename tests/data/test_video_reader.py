@@ -1,0 +1,226 @@
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from video_factory import NTSC, Tone, damage, level, picture, set_display_matrix, write_clip
+
+from synhead.data.errors import MediaError
+from synhead.data.video import VideoReader, probe, read_frame, read_frames
+
+IRREGULAR = [Fraction(t, 90000) for t in (0, 3000, 7500, 8000, 20000, 23003)]
+
+
+def test_probe(tmp_path):
+    info = probe(write_clip(tmp_path / "a.mp4", 7, size=(96, 64), tone=Tone()))
+    assert (info.width, info.height, info.rate, info.frames, info.has_audio) == (96, 64, NTSC, 7, True)
+    assert info.duration_s == pytest.approx(float(7 / NTSC), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.ts"])
+def test_rate_and_times_are_exact_in_each_container(tmp_path, name):
+    path = write_clip(tmp_path / name, 30)
+    frames = list(read_frames(path))
+    assert probe(path).rate == NTSC
+    assert [frame.time - frames[0].time for frame in frames] == [i / NTSC for i in range(30)]
+    assert {frame.duration for frame in frames} == {1 / NTSC}
+    assert [level(frame.image) for frame in frames[:25]] == list(range(25))
+
+
+def test_variable_rate_keeps_its_times(tmp_path):
+    path = write_clip(tmp_path / "vfr.mp4", IRREGULAR, time_base=Fraction(1, 90000))
+    assert [frame.time for frame in read_frames(path)] == IRREGULAR
+
+
+def test_frames_are_a_stream(tmp_path):
+    """The second frame is not decoded into RGB before it is asked for."""
+    with VideoReader(write_clip(tmp_path / "a.mp4", 5)) as reader:
+        frames = iter(reader)
+        next(frames)
+        converted = []
+        reader._convert, convert = (lambda picture: converted.append(1) or convert(picture)), reader._convert
+        assert not converted
+        next(frames)
+        assert len(converted) == 1
+
+
+TURNS = {
+    "upright": ((1, 0, 0, 1), lambda image: image),
+    "clockwise": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+    "half": ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+    "anticlockwise": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
+    "mirrored": ((-1, 0, 0, 1), np.fliplr),
+    "upside_down": ((1, 0, 0, -1), np.flipud),
+    "transposed": ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+    "anti_transposed": ((0, -1, -1, 0), lambda image: image.swapaxes(0, 1)[::-1, ::-1]),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_display_matrix(tmp_path, turn):
+    matrix, shown = TURNS[turn]
+    path = set_display_matrix(write_clip(tmp_path / "a.mp4", 2, size=(96, 64)), matrix)
+    expected = shown(picture(0, 96, 64))
+    found = next(iter(read_frames(path))).image
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 6
+    info = probe(path)
+    assert (info.height, info.width) == expected.shape[:2]
+
+
+def test_rotation_agrees_with_ffmpeg(tmp_path):
+    path = set_display_matrix(write_clip(tmp_path / "a.mp4", 1), TURNS["anticlockwise"][0])
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).rotation == 90
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+def test_rotated_frames_fit(tmp_path, fit):
+    path = set_display_matrix(write_clip(tmp_path / "a.mp4", 1, size=(160, 80)), TURNS["clockwise"][0])
+    image = next(iter(read_frames(path, size=40, fit=fit))).image
+    assert image.shape == (40, 40, 3)
+    bars = image[:, :8].max() < 30 and image[:, 32:].max() < 30
+    assert bars == (fit == "pad")
+    red = image[10, 30].astype(int)  # the upper left quarter, turned to the upper right
+    assert red[0] - red[1] > 120 if fit != "pad" else True
+
+
+@pytest.mark.parametrize(("height", "pix_fmt"), [(64, "yuv420p"), (720, "yuv420p"), (64, "yuv444p"), (64, "yuvj420p")])
+def test_colours(tmp_path, height, pix_fmt):
+    """Untagged video is BT.601 below 720 lines, BT.709 from there; tagged video is what it says."""
+    path, colour = tmp_path / "colour.mp4", (30, 180, 60)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, height, pix_fmt
+        picture_ = av.VideoFrame.from_ndarray(np.full((height, 64, 3), colour, dtype=np.uint8), format="rgb24")
+        space = "ITU709" if height >= 720 else "ITU601"
+        container.mux(stream.encode(picture_.reformat(format=pix_fmt, dst_colorspace=space)))
+        container.mux(stream.encode(None))
+    image = next(iter(read_frames(path))).image
+    assert np.abs(image[8, 8].astype(int) - colour).max() <= 4
+
+
+def test_non_square_pixels_are_shown_square(tmp_path):
+    path = tmp_path / "wide.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0, 64, 64), format="rgb24")))
+        container.mux(stream.encode(None))
+    assert next(iter(read_frames(path))).image.shape == (64, 128, 3)
+    assert (probe(path).width, probe(path).height) == (128, 64)
+
+
+def test_one_frame_by_index(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", 9)
+    assert level(read_frame(path, 7).image) == 7
+    with pytest.raises(MediaError, match="from 0 to 8"):
+        read_frame(path, 9)
+
+
+def test_moving_gif_is_a_video(tmp_path):
+    images = [Image.new("L", (64, 64), 40 * i) for i in range(4)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=[40, 100, 40, 40])
+    frames = list(read_frames(tmp_path / "a.gif"))
+    assert [frame.time for frame in frames] == [0, Fraction(1, 25), Fraction(14, 100), Fraction(18, 100)]
+
+
+def media_bytes(tmp_path, **options) -> bytes:
+    return write_clip(tmp_path / "whole.mp4", 40, **options).read_bytes()
+
+
+def bad_files(tmp_path) -> dict[str, tuple[bytes | None, str]]:
+    whole = media_bytes(tmp_path)
+    return {
+        "missing.mp4": (None, "does not exist"),
+        "empty.mp4": (b"", "empty"),
+        "text.mp4": (b"this is no video\n" * 200, "give a video"),
+        "noise.mp4": (np.random.default_rng(0).bytes(5000), "give a video"),
+        "headless.mp4": (whole[: whole.index(b"moov")], "give a video|has no frame"),
+        "playlist.mp4": (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://localhost:9/a.ts\n", "MP4"),
+    }
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "empty.mp4", "text.mp4", "noise.mp4", "headless.mp4", "playlist.mp4"])
+def test_bad_videos(tmp_path, name):
+    content, remedy = bad_files(tmp_path)[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(MediaError, match=remedy) as caught:
+        probe(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_folder_is_no_video(tmp_path):
+    with pytest.raises(MediaError, match="folder"):
+        probe(tmp_path)
+
+
+def test_video_without_frames(tmp_path):
+    path = tmp_path / "none.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 64
+        container.start_encoding()
+    with pytest.raises(MediaError, match=r"none\.mp4"):
+        probe(path)
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    path = tmp_path / "sound.m4a"
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), dtype=np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(MediaError, match="no video track"):
+        probe(path)
+
+
+@pytest.mark.parametrize("name", ["still.png", "still.jpg"])
+def test_a_still_image_is_no_video(tmp_path, name):
+    Image.new("RGB", (64, 64)).save(tmp_path / name)
+    with pytest.raises(MediaError, match="swapped"):
+        probe(tmp_path / name)
+
+
+def test_small_video(tmp_path):
+    with pytest.raises(MediaError, match="at least 16"):
+        probe(write_clip(tmp_path / "a.mkv", 1, size=(8, 8), codec="mpeg4"))
+
+
+def test_damaged_frames_are_skipped_and_counted(tmp_path):
+    path = write_clip(tmp_path / "a.avi", 20, codec="mjpeg", pix_fmt="yuvj420p", rate=Fraction(25))
+    damage(path, {7, 8})
+    with VideoReader(path) as reader:
+        frames = list(reader)
+        assert reader.skipped == 2
+    assert [round(frame.time * 25) for frame in frames] == [*range(7), *range(9, 20)]
+    assert [level(frame.image) for frame in frames] == [*range(7), *range(9, 20)]
+
+
+def test_damaged_h264_does_not_end_the_video(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", 20)
+    damage(path, {7, 8})
+    frames = list(read_frames(path))
+    assert len(frames) >= 17
+    assert frames[-1].time == 19 / NTSC
+
+
+def test_damaged_first_frame(tmp_path):
+    path = write_clip(tmp_path / "a.avi", 5, codec="mjpeg", pix_fmt="yuvj420p", rate=Fraction(25))
+    damage(path, {0})
+    with VideoReader(path) as reader:
+        assert len(list(reader)) == 4
+        assert reader.skipped == 1
+
+
+def test_truncated_video_gives_what_is_there(tmp_path):
+    path = write_clip(tmp_path / "a.mkv", 40)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    assert 5 < len(list(read_frames(path))) < 40

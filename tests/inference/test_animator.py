@@ -1,0 +1,200 @@
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+from PIL import Image
+
+from synhead.config import ConfigError
+from synhead.data.errors import MediaError
+from synhead.inference.animator import Animator, AnimatorOptions, select_device, select_precision
+from synhead.inference.motion_transfer import movement_scale, transfer_motion
+from synhead.weights import checkpoint
+from tests.inference.conftest import blobs
+
+FRAMES = [blobs(seed) for seed in range(1, 6)]
+
+
+def tensor(*images):
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255 * 2 - 1
+
+
+def levels(image):
+    return ((image.clamp(-1, 1) + 1) / 2 * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def animate(model, portrait, *, reference=None, frames=FRAMES, precision="fp32", **options):
+    animator = Animator(model, AnimatorOptions(**options), precision=precision)
+    animator.observe(portrait)
+    return np.stack(list(animator.animate(frames, reference=reference)))
+
+
+def expected(model, portrait, *, reference=None, adapt_scale=True, absolute=False):
+    """Section E written out, one frame at a time."""
+    results = []
+    with torch.no_grad():
+        source = model.observe(tensor(portrait))
+        origin = model.keypoint_detector(tensor(FRAMES[0] if reference is None else reference))
+        scale = movement_scale(source.keypoints, origin) if adapt_scale else 1.0
+        for frame in FRAMES:
+            driving = model.keypoint_detector(tensor(frame))
+            if not absolute:
+                driving = transfer_motion(source.keypoints, driving, origin, scale=scale)
+            results.append(levels(model.animate(source, driving).image)[0])
+    return np.stack(results)
+
+
+def assert_same(found, wanted):
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+@pytest.mark.parametrize(
+    "mode",
+    [{"motion": "relative", "adapt_scale": True}, {"motion": "relative", "adapt_scale": False}, {"motion": "absolute"}],
+)
+def test_section_e(model, portrait, mode, batch_size):
+    wanted = expected(model, portrait, adapt_scale=mode.get("adapt_scale", True), absolute=mode["motion"] == "absolute")
+    assert_same(animate(model, portrait, batch_size=batch_size, **mode), wanted)
+    assert wanted.std(axis=0).max() > 2, "the frames differ, or this test shows nothing"
+
+
+def test_modes_differ(model, portrait):
+    results = [
+        animate(model, portrait, **mode).astype(int)
+        for mode in ({"adapt_scale": True}, {"adapt_scale": False}, {"motion": "absolute"})
+    ]
+    assert all(np.abs(a - b).max() > 1 for a, b in itertools.combinations(results, 2))
+
+
+def test_reference_frame(model, portrait):
+    found = animate(model, portrait, reference=FRAMES[3])
+    assert_same(found, expected(model, portrait, reference=FRAMES[3]))
+    with torch.no_grad():
+        source = model.observe(tensor(portrait))
+        unmoved = levels(model.animate(source, source.keypoints).image)[0]
+    assert_same(found[3], unmoved)
+    assert np.abs(found[0].astype(int) - unmoved).max() > 1
+
+
+def test_the_source_is_computed_once(model, portrait, monkeypatch):
+    calls = {"observe": 0, "encoder": 0, "detector": 0}
+    observe = model.observe
+    monkeypatch.setattr(model, "observe", lambda image: calls.update(observe=calls["observe"] + 1) or observe(image))
+    hooks = [
+        model.encoder.register_forward_hook(lambda *_: calls.update(encoder=calls["encoder"] + 1)),
+        model.keypoint_detector.register_forward_hook(lambda *_: calls.update(detector=calls["detector"] + 1)),
+    ]
+    animate(model, portrait, batch_size=1)
+    for hook in hooks:
+        hook.remove()
+    assert calls == {"observe": 1, "encoder": 1, "detector": 1 + len(FRAMES)}
+
+
+def test_animation_is_lazy(model, portrait):
+    taken = []
+    endless = (taken.append(i) or FRAMES[i % 5] for i in itertools.count())
+    animator = Animator(model, AnimatorOptions(batch_size=3))
+    animator.observe(portrait)
+    images = animator.animate(endless)
+    assert taken == []
+    next(images)
+    assert len(taken) == 3
+    assert len(list(itertools.islice(images, 3))) == 3
+    assert len(taken) == 6
+
+
+def test_no_frames(model, portrait):
+    animator = Animator(model)
+    animator.observe(portrait)
+    assert list(animator.animate([])) == []
+
+
+def test_no_gradients_and_eval_mode(model, portrait):
+    model.train()
+    animator = Animator(model)
+    assert not model.training
+    animator.observe(portrait)
+    assert not animator._source.image.requires_grad
+    with torch.enable_grad():
+        next(animator.animate(FRAMES))
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+
+
+def test_animate_needs_a_portrait(model):
+    with pytest.raises(RuntimeError, match="observe"):
+        Animator(model).animate(FRAMES)
+    with pytest.raises(RuntimeError, match="observe"):
+        _ = Animator(model).portrait
+
+
+def test_a_new_portrait_replaces_the_old(model, portrait):
+    animator = Animator(model)
+    animator.observe(FRAMES[0])
+    animator.observe(portrait)
+    assert_same(np.stack(list(animator.animate(FRAMES))), animate(model, portrait))
+
+
+@pytest.mark.parametrize("kind", ["array", "pil", "path", "string"])
+def test_kinds_of_portrait(model, portrait, tmp_path, kind):
+    image = Image.fromarray(portrait)
+    image.save(tmp_path / "p.png")
+    path = tmp_path / "p.png"
+    given = {"array": portrait, "pil": image, "path": path, "string": str(path)}[kind]
+    animator = Animator(model)
+    animator.observe(given)
+    np.testing.assert_array_equal(animator.portrait, portrait)
+
+
+def test_a_bad_portrait(model, tmp_path):
+    with pytest.raises(MediaError, match="does not exist"):
+        Animator(model).observe(tmp_path / "none.png")
+
+
+def test_inputs_of_any_size_are_fitted(model, portrait):
+    wide = np.zeros((64, 128, 3), dtype=np.uint8)
+    wide[:, 32:96] = FRAMES[1]
+    found = animate(model, np.pad(portrait, ((0, 0), (20, 20), (0, 0))), frames=[FRAMES[0], wide])
+    assert_same(found, animate(model, portrait, frames=[FRAMES[0], FRAMES[1]]))
+
+
+def test_levels_are_clamped_and_rounded(model, portrait, monkeypatch):
+    animator = Animator(model)
+    animator.observe(portrait)
+    image = torch.tensor([-9.0, 0.0, 9.0]).reshape(1, 3, 1, 1).expand(1, 3, 64, 64)
+    monkeypatch.setattr(model, "animate", lambda *_: SimpleNamespace(image=image))
+    assert next(animator.animate(FRAMES[:1]))[0, 0].tolist() == [0, 128, 255]
+
+
+def test_bf16_is_near_fp32(model, portrait):
+    exact, rough = (animate(model, portrait, precision=p).astype(float) for p in ("fp32", "bf16"))
+    error = np.abs(exact - rough)
+    assert 0 < error.mean() < 2
+
+
+def test_from_pretrained(model, portrait, tmp_path):
+    checkpoint.save(model, tmp_path / "weights")
+    animator = Animator.from_pretrained(str(tmp_path / "weights"), device="cpu", options=AnimatorOptions(batch_size=2))
+    animator.observe(portrait)
+    assert (animator.device.type, animator.precision, animator.image_size) == ("cpu", "fp32", 64)
+    assert_same(np.stack(list(animator.animate(FRAMES))), animate(model, portrait))
+
+
+def test_devices():
+    assert select_device("cpu").type == "cpu"
+    with pytest.raises(ConfigError, match="choose"):
+        select_device("abacus")
+    with pytest.raises(ConfigError, match="choose auto or cpu"):
+        select_device("cuda:99")
+    assert select_precision("auto", torch.device("cpu")) == "fp32"
+    assert select_precision("bf16", torch.device("cpu")) == "bf16"
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"motion": "sideways"}, {"fit": "squeeze"}])
+def test_bad_options(options):
+    with pytest.raises((ConfigError, TypeCheckError)):  # the latter while types are checked, as in these tests
+        AnimatorOptions(**options)

@@ -1,0 +1,216 @@
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from synhead.data.errors import MediaError
+from synhead.data.image import fit_image
+from synhead.data.video import VideoReader, probe, read_frames
+from synhead.inference.animator import Animator, AnimatorOptions
+from synhead.inference.pipeline import VideoOptions, animate_video
+from synhead.types import Keypoints
+from tests.data.video_factory import (
+    NTSC,
+    Tone,
+    audio_end,
+    damage,
+    level,
+    onset,
+    set_display_matrix,
+    video_times,
+    write_clip,
+)
+from tests.inference.conftest import blobs
+
+
+@pytest.fixture
+def animator(model) -> Animator:
+    return Animator(model, AnimatorOptions(batch_size=4))
+
+
+@pytest.fixture
+def light(model, monkeypatch) -> Animator:
+    """An animator without the arithmetic: frames still go through in batches, each comes out grey."""
+    animator = Animator(model, AnimatorOptions(batch_size=4))
+    still = Keypoints(position=torch.zeros(1, 5, 2), jacobian=torch.eye(2).expand(1, 5, 2, 2))
+    grey = np.full((64, 64, 3), 128, dtype=np.uint8)
+    batch = {"frames": 0}
+    monkeypatch.setattr(animator, "_keypoints", lambda frames: batch.update(frames=len(frames)) or still)
+    monkeypatch.setattr(animator, "_render", lambda *_: iter([grey] * batch["frames"]))
+    return animator
+
+
+@pytest.fixture
+def face(tmp_path):
+    path = tmp_path / "face.png"
+    Image.fromarray(blobs(0, 96)).save(path)
+    return path
+
+
+def names(folder) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def no_thread_remains() -> bool:
+    return not any(thread.name == "synhead-prefetch" for thread in threading.enumerate())
+
+
+def test_three_seconds_with_sound(light, face, tmp_path):
+    driving = write_clip(tmp_path / "d.mp4", 90, size=(96, 64), tone=Tone(seconds=3.1, burst=2.5))
+    seen = []
+    report = animate_video(light, face, driving, tmp_path / "out.mp4", progress=lambda *state: seen.append(state))
+    assert (report.frames, report.skipped, report.rate, report.audio) == (90, 0, NTSC, "copied")
+    assert min(report.seconds.decode, report.seconds.model, report.seconds.encode) > 0
+    assert seen == [(i + 1, 90) for i in range(90)]
+    info = probe(tmp_path / "out.mp4")
+    assert (info.rate, info.width, info.height) == (NTSC, 64, 64)
+    assert video_times(tmp_path / "out.mp4") == [i / NTSC for i in range(90)]
+    assert onset(tmp_path / "out.mp4") == pytest.approx(onset(driving), abs=1e-3)
+    assert audio_end(tmp_path / "out.mp4") == pytest.approx(float(90 / NTSC), abs=0.034)
+    assert names(tmp_path) == {"d.mp4", "face.png", "out.mp4"}
+
+
+def test_pictures_stay_in_step(animator, face, tmp_path):
+    """Side by side: the portrait, driving frame i, and what the animator makes of it."""
+    driving = write_clip(tmp_path / "d.mp4", 11)
+    animate_video(animator, face, driving, tmp_path / "out.mp4", VideoOptions(side_by_side=True, crf=4))
+    rows = [frame.image for frame in read_frames(tmp_path / "out.mp4")]
+    assert [level(row[:, 64:128]) for row in rows] == list(range(11))
+    wanted = list(animator.animate(frame.image for frame in read_frames(driving)))
+    for row, image in zip(rows, wanted, strict=True):
+        assert row.shape == (64, 192, 3)
+        assert np.abs(row[:, :64].astype(int) - fit_image(blobs(0, 96), 64)).mean() < 8
+        assert np.abs(row[:, 128:].astype(int) - image).mean() < 8
+
+
+def test_variable_rate(light, face, tmp_path):
+    times = [Fraction(t, 90000) for t in (0, 3000, 7500, 8000, 20000, 23003, 80000)]
+    driving = write_clip(tmp_path / "d.mp4", times, time_base=Fraction(1, 90000))
+    animate_video(light, face, driving, tmp_path / "out.mp4")
+    assert video_times(tmp_path / "out.mp4") == times
+
+
+def test_rotated_driver(light, face, tmp_path):
+    upright = write_clip(tmp_path / "u.mp4", 1)
+    turned = set_display_matrix(write_clip(tmp_path / "t.mp4", 1), (0, 1, -1, 0))
+    panels = []
+    for driving in (upright, turned):
+        animate_video(light, face, driving, tmp_path / "out.mp4", VideoOptions(side_by_side=True, crf=4))
+        panels.append(next(iter(read_frames(tmp_path / "out.mp4"))).image[:, 64:128].astype(int))
+    assert np.abs(panels[1] - np.rot90(panels[0], -1)).mean() < 6
+
+
+@pytest.mark.parametrize("index", [0, 5])
+def test_reference_frame_is_read_ahead_and_all_frames_are_kept(animator, face, tmp_path, monkeypatch, index):
+    driving, given = write_clip(tmp_path / "d.mp4", 9), []
+    animate = animator.animate
+    monkeypatch.setattr(
+        animator, "animate", lambda frames, reference: given.append(reference) or animate(frames, reference=reference)
+    )
+    report = animate_video(animator, face, driving, tmp_path / "out.mp4", VideoOptions(reference_frame=index))
+    assert report.frames == 9
+    assert given[0] is None if index == 0 else level(given[0]) == index
+
+
+@pytest.mark.parametrize("index", [9, -1])
+def test_reference_frame_out_of_range(light, face, tmp_path, index):
+    driving = write_clip(tmp_path / "d.mp4", 9)
+    with pytest.raises(MediaError, match="from 0 to 8"):
+        animate_video(light, face, driving, tmp_path / "out.mp4", VideoOptions(reference_frame=index))
+    assert names(tmp_path) == {"d.mp4", "face.png"}
+
+
+def test_without_sound(light, face, tmp_path):
+    driving = write_clip(tmp_path / "d.mp4", 3, tone=Tone())
+    report = animate_video(light, face, driving, tmp_path / "out.mp4", VideoOptions(audio=False))
+    assert report.audio == "none"
+    assert not probe(tmp_path / "out.mp4").has_audio
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("at", [1, 7])
+def test_interrupt_leaves_the_earlier_output(light, face, tmp_path, failure, at):
+    driving = write_clip(tmp_path / "d.mp4", 40, tone=Tone())
+    (tmp_path / "out.mp4").write_bytes(b"earlier")
+
+    def progress(done, total):
+        if done == at:
+            raise failure
+
+    with pytest.raises(failure):
+        animate_video(light, face, driving, tmp_path / "out.mp4", progress=progress)
+    assert (tmp_path / "out.mp4").read_bytes() == b"earlier"
+    assert names(tmp_path) == {"d.mp4", "face.png", "out.mp4"}
+    assert no_thread_remains()
+
+
+def test_failure_of_the_model(animator, face, tmp_path, monkeypatch):
+    driving = write_clip(tmp_path / "d.mp4", 12)
+
+    def fail(source, keypoints):
+        raise MemoryError
+
+    monkeypatch.setattr(animator.model, "animate", fail)
+    with pytest.raises(MemoryError):
+        animate_video(animator, face, driving, tmp_path / "out.mp4")
+    assert names(tmp_path) == {"d.mp4", "face.png"}
+    assert no_thread_remains()
+
+
+def test_few_frames_are_held(light, face, tmp_path, monkeypatch):
+    driving = write_clip(tmp_path / "d.mp4", 80)
+    read, lead = [], []
+    frame = VideoReader.frame
+    monkeypatch.setattr(VideoReader, "frame", lambda self, picture: read.append(1) or frame(self, picture))
+    animate_video(light, face, driving, tmp_path / "out.mp4", progress=lambda done, _: lead.append(len(read) - done))
+    batch = light.options.batch_size
+    assert max(lead) <= batch + 2 * batch + 2
+
+
+def test_damaged_frames_are_reported(light, face, tmp_path):
+    driving = write_clip(tmp_path / "d.avi", 12, codec="mjpeg", pix_fmt="yuvj420p", rate=Fraction(25))
+    damage(driving, {5, 6})
+    report = animate_video(light, face, driving, tmp_path / "out.mp4")
+    assert (report.frames, report.skipped) == (10, 2)
+    assert video_times(tmp_path / "out.mp4") == [Fraction(i, 25) for i in (0, 1, 2, 3, 4, 7, 8, 9, 10, 11)]
+
+
+@pytest.mark.parametrize("which", ["portrait", "driving"])
+@pytest.mark.parametrize("kind", ["missing", "text", "folder", "swapped"])
+def test_bad_inputs_stop_before_any_work(animator, face, tmp_path, monkeypatch, which, kind):
+    driving = write_clip(tmp_path / "d.mp4", 2)
+    bad = tmp_path / ("bad.png" if which == "portrait" else "bad.mp4")
+    if kind == "text":
+        bad.write_text("neither\n" * 50)
+    if kind == "folder":
+        bad.mkdir()
+    if kind == "swapped":
+        bad = driving if which == "portrait" else face
+    monkeypatch.setattr(animator.model, "observe", lambda _: pytest.fail("work began"))
+    before = names(tmp_path)
+    inputs = (bad, driving) if which == "portrait" else (face, bad)
+    with pytest.raises(MediaError) as caught:
+        animate_video(animator, *inputs, tmp_path / "out.mp4")
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("output", ["d.mp4", "link.mp4", "no/out.mp4", "out.avi"])
+def test_bad_outputs_stop_before_any_work(animator, face, tmp_path, monkeypatch, output):
+    driving = write_clip(tmp_path / "d.mp4", 2)
+    (tmp_path / "link.mp4").symlink_to(driving)
+    monkeypatch.setattr(animator.model, "observe", lambda _: pytest.fail("work began"))
+    before = driving.read_bytes()
+    with pytest.raises(MediaError):
+        animate_video(animator, face, driving, tmp_path / output)
+    assert driving.read_bytes() == before
+    assert names(tmp_path) == {"d.mp4", "face.png", "link.mp4"}
+
+
+def test_one_frame(animator, face, tmp_path):
+    report = animate_video(animator, face, write_clip(tmp_path / "d.mp4", 1), tmp_path / "out.mp4")
+    assert report.frames == 1
+    assert video_times(tmp_path / "out.mp4") == [0]

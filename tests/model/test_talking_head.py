@@ -1,0 +1,131 @@
+"""Shapes at every scale, broadcasting of one source, parameter counts, and gradients of every preset and ablation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+import torch
+
+from synhead.config import AblationName, ablate, preset
+from synhead.geometry.tps import draw
+from synhead.inference.cost import measure_cost
+from synhead.losses.config import LossConfig
+from synhead.losses.objective import GeneratorObjective
+from synhead.model.discriminator import Discriminator
+from synhead.model.talking_head import TalkingHead
+
+ABLATIONS = get_args(AblationName)
+
+
+def meta_model(config):
+    with torch.device("meta"):
+        return TalkingHead(config).eval()
+
+
+def test_published_parameter_counts():
+    model = meta_model(preset("paper"))
+    assert sum(p.numel() for p in model.generator_parameters()) == 30_118_854
+    assert sum(p.numel() for p in model.motion_estimator_parameters()) == 52_054_701
+
+
+def test_base_is_within_its_budget():
+    model = meta_model(preset("base"))
+    assert sum(p.numel() for p in model.parameters()) <= 20e6
+    assert measure_cost(model).driving_frame <= 40
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_shapes_at_every_scale(ablation):
+    config = ablate(preset("tiny"), ablation)
+    model, images = TalkingHead(config).eval(), torch.rand(3, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        animation = model.animate(model.observe(images[:1]), model.keypoint_detector(images))
+    assert animation.image.shape == (3, 3, 64, 64)
+    assert [trace.scale for trace in animation.traces] == [8, 16, 32, 64]
+    for trace in animation.traces:
+        shape = (3, config.width(trace.scale), trace.scale, trace.scale)
+        assert trace.warped.shape == trace.compensated.shape == shape
+        assert trace.motion.grid.shape == (3, 16, 16, 2)
+        assert float(trace.motion.visibility.min()) >= 0 <= float(trace.motion.visibility.max()) <= 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_size": 128, "feature_widths": (32, 16, 16, 8)},
+        {"feature_widths": (32, 16, 8)},
+        {"feature_widths": (16,)},
+    ],
+)
+def test_other_sizes_and_numbers_of_scales(change):
+    config = replace(preset("tiny"), **change)
+    model, image = TalkingHead(config).eval(), torch.rand(1, 3, config.image_size, config.image_size)
+    with torch.no_grad():
+        animation = model.animate(model.observe(image), model.keypoint_detector(image))
+    assert animation.image.shape == image.shape
+    assert len(animation.traces) == len(change["feature_widths"])
+
+
+@pytest.mark.parametrize("size", [256, 512])
+@pytest.mark.parametrize("name", ["paper", "base"])
+def test_published_sizes_build(name, size):
+    config = replace(preset(name), image_size=size)
+    model = meta_model(config)
+    image = torch.zeros(1, 3, size, size, device="meta")
+    animation = model.animate(model.observe(image), model.keypoint_detector(image))
+    assert animation.image.shape == (1, 3, size, size)
+    assert animation.coarse.motion.grid.shape == (1, 64, 64, 2)
+
+
+def test_one_source_serves_a_batch():
+    model, images = TalkingHead(preset("tiny")).eval(), torch.rand(3, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        source, driving = model.observe(images[:1]), model.keypoint_detector(images)
+        together = model.animate(source, driving).image
+        alone = [model.animate(source, model.keypoint_detector(image[None])).image for image in images]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-4)
+
+
+def test_training_pass_gives_the_inference_image():
+    model = TalkingHead(preset("tiny")).eval()
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        trained = model(x, x.flip(0), x)
+        animation = model.animate(model.observe(x), model.keypoint_detector(x.flip(0)))
+        low = model.decoder.head(model.decoder.hidden(model.decoder.trunk(animation.traces[0].compensated), None))
+    assert torch.allclose(trained.animation.image, animation.image, atol=1e-5)
+    assert torch.allclose(trained.low_resolution, low, atol=1e-5)
+    assert torch.allclose(model.last_layer(trained.last_hidden), animation.image, atol=1e-5)
+
+
+def training_gradients(config):
+    """Gradients after one step of the whole objective; images with structure, so that no gate is shut by chance."""
+    torch.manual_seed(0)
+    model, critic = TalkingHead(config).train(), Discriminator(width=8).requires_grad_(False)
+    x = torch.nn.functional.interpolate(torch.rand(6, 3, 16, 16) * 2 - 1, size=(config.image_size,) * 2, mode="bicubic")
+    warp = draw(3, generator=torch.Generator().manual_seed(1))
+    objective = GeneratorObjective(LossConfig(perceptual="none", adversarial_start=0), None)
+    result = model(x[:3], x[3:], warp.warp_frame(x[3:]))
+    objective(result, x[3:], warp=warp, iteration=1, critic=critic).total.backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def check_gradients(gradients):
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
+    # Biases may cancel exactly: before batch norm, in keys, and in logits of a softmax.
+    dead = [n for n, g in gradients.items() if g.ndim > 1 and not (g.isfinite().all() and g.abs().max() > 0)]
+    assert dead == []
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_every_parameter_receives_a_gradient(ablation):
+    check_gradients(training_gradients(ablate(preset("tiny"), ablation)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["paper", "base"])
+def test_every_parameter_of_the_large_presets_receives_a_gradient(name):
+    # Half the size of the image and of the flow: the same modules, a quarter of the arithmetic.
+    check_gradients(training_gradients(replace(preset(name), image_size=128, flow_size=32)))

@@ -1,0 +1,75 @@
+"""Attention against ``torch.nn.MultiheadAttention``, the quantiser against hand-made and third-party answers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from synhead.nn.attention import MultiHeadAttention, attendable
+from synhead.nn.quantizer import quantize
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    ours, theirs = MultiHeadAttention(16, 4), nn.MultiheadAttention(16, 4, batch_first=True)
+    theirs.load_state_dict(
+        {
+            "in_proj_weight": ours.in_proj.weight,
+            "in_proj_bias": ours.in_proj.bias.data.uniform_(-1, 1),
+            "out_proj.weight": ours.out_proj.weight,
+            "out_proj.bias": ours.out_proj.bias,
+        }
+    )
+    return ours.eval(), theirs.eval()
+
+
+def test_self_attention_matches_torch(pair):
+    ours, theirs = pair
+    x, position = torch.randn(2, 9, 16), torch.randn(9, 16)
+    ignored = torch.zeros(2, 9, dtype=torch.bool)
+    ignored[0, 3:6] = True
+    want, _ = theirs(x + position, x + position, x, key_padding_mask=ignored)
+    assert torch.allclose(ours.self_attend(x, position, ignored), want, atol=1e-5)
+
+
+def test_cross_attention_matches_torch(pair):
+    ours, theirs = pair
+    x, position, context = torch.randn(2, 9, 16), torch.randn(9, 16), torch.randn(7, 16)
+    want, _ = theirs(x + position, context.expand(2, 7, 16), context.expand(2, 7, 16))
+    assert torch.allclose(ours.cross_attend(x, position, *ours.memory(context)), want, atol=1e-5)
+
+
+def test_items_with_all_tokens_ignored_attend_everywhere():
+    ignored = torch.tensor([[True, True], [True, False]])
+    assert attendable(ignored).tolist() == [[False, False], [True, False]]
+
+
+def test_quantiser_by_hand():
+    codes = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 0.0]], requires_grad=True)
+    feature = torch.tensor([0.9, 0.2]).reshape(1, 2, 1, 1).requires_grad_()
+    result = quantize(feature, codes)
+    assert result.indices.item() == 1  # the first of two equal codes
+    assert torch.equal(result.values.flatten(), torch.tensor([1.0, 0.0]))
+    assert float(result.loss) == pytest.approx(1.25 * (0.01 + 0.04) / 2)
+    result.loss.backward()
+    assert torch.allclose(codes.grad[1], torch.tensor([0.1, -0.2]))
+    assert torch.allclose(feature.grad.flatten(), 0.25 * torch.tensor([-0.1, 0.2]))
+
+
+def test_quantiser_is_straight_through():
+    feature = torch.randn(1, 4, 3, 3, requires_grad=True)
+    weight = torch.randn(1, 4, 3, 3)
+    (quantize(feature, torch.randn(8, 4)).values * weight).sum().backward()
+    assert torch.allclose(feature.grad, weight)
+
+
+def test_quantiser_agrees_with_a_known_library():
+    library = pytest.importorskip("vector_quantize_pytorch")
+    torch.manual_seed(1)
+    codes, feature = torch.randn(32, 8), torch.randn(2, 8, 5, 5)
+    oracle = library.VectorQuantize(dim=8, codebook_size=32, accept_image_fmap=True).eval()
+    oracle._codebook.embed.data.copy_(codes[None])
+    _, indices, _ = oracle(feature)
+    assert torch.equal(quantize(feature, codes).indices, indices)

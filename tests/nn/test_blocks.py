@@ -1,0 +1,55 @@
+"""Blocks against hand-made answers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from synhead.config import HourglassConfig
+from synhead.nn.blocks import AntialiasDownscale, Downsample, ResBlock, antialias_kernel
+from synhead.nn.hourglass import Hourglass
+from synhead.nn.norm import normalise, normalise_swish
+
+
+@pytest.mark.parametrize(("factor", "size"), [(1, 1), (2, 5), (4, 13), (8, 29)])
+def test_kernels_have_the_published_sizes(factor, size):
+    kernel = antialias_kernel(factor)
+    assert kernel.shape == (1, 1, size, size)
+    assert float(kernel.sum()) == pytest.approx(1)
+
+
+def test_downscale_is_a_filter_then_every_factorth_pixel():
+    image = torch.rand(2, 3, 32, 32)
+    kernel = antialias_kernel(4).expand(3, 1, 13, 13)
+    want = F.conv2d(F.pad(image, (6, 6, 6, 6)), kernel, groups=3)[:, :, ::4, ::4]
+    assert torch.allclose(AntialiasDownscale(3, 4)(image), want, atol=1e-6)
+
+
+def test_downsample_pads_right_and_bottom_only():
+    block = Downsample(1)
+    with torch.no_grad():
+        block.conv.weight.zero_()[0, 0, 0, 0] = 1  # picks the top-left pixel of every window
+        block.conv.bias.zero_()
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert torch.equal(block(image), image[:, :, ::2, ::2])
+
+
+def test_hourglass_widths_of_the_published_networks():
+    hourglass = Hourglass(3, HourglassConfig(width=32))
+    assert [b.conv.out_channels for b in hourglass.down_blocks] == [64, 128, 256, 512, 1024]
+    assert [(b.conv.in_channels, b.conv.out_channels) for b in hourglass.up_blocks] == [
+        (1024, 512), (1024, 256), (512, 128), (256, 64), (128, 32),
+    ]  # fmt: skip
+    assert hourglass(torch.rand(2, 3, 32, 32)).shape == (2, 35, 32, 32)
+
+
+def test_normalise_without_a_gpu_is_group_norm():
+    norm, x = torch.nn.GroupNorm(4, 8), torch.randn(2, 8, 5, 5)
+    assert torch.equal(normalise(norm, x), norm(x))
+    assert torch.equal(normalise_swish(norm, x), F.silu(norm(x)))
+
+
+def test_resblock_changes_width_by_a_shortcut():
+    assert isinstance(ResBlock(8, 8, 4).shortcut, torch.nn.Identity)
+    assert ResBlock(8, 16, 4)(torch.rand(1, 8, 4, 4)).shape == (1, 16, 4, 4)

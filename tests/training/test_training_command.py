@@ -1,0 +1,104 @@
+"""``synhead train`` end to end on a folder of frames, as a user calls it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from training_factory import micro_model
+from typer.testing import CliRunner, Result
+
+from synhead import config as model_config
+from synhead.app.errors import guarded
+from synhead.app.train import train
+from synhead.app.training import Choice, configure, parse_settings
+from synhead.config import ConfigError
+from synhead.training.checkpoint import read
+from synhead.weights.checkpoint import load
+
+COMMON = ("--recipe", "synhead", "--precision", "fp32", "--compile", "off", "--perceptual", "none", "--device", "cpu")
+SMALL = ("--batch", "2", "--iterations", "4", "--adversarial-start", "1", "--set", "training.discriminator_width=4")
+EVERY = ("--set", "training.every.check=1", "--set", "training.every.log=1", "--set", "training.every.validate=2")
+
+
+def call(*arguments: str) -> Result:
+    app = typer.Typer()
+    app.command()(guarded(train))
+    return CliRunner().invoke(app, [*arguments])
+
+
+@pytest.fixture
+def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three clips of four frames to train on, one to validate with; and a preset of their size."""
+    generator = np.random.default_rng(0)
+    for split, names in {"train": ("a#1#0#4.mp4", "a#2#0#4.mp4", "b#1#0#4.mp4"), "test": ("c#1#0#4.mp4",)}.items():
+        for name in names:
+            folder = tmp_path / "clips" / split / name
+            folder.mkdir(parents=True)
+            for index in range(4):
+                frame = generator.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+                Image.fromarray(frame).save(folder / f"{index:07d}.png")
+    monkeypatch.setattr(model_config, "PRESETS", {"micro": micro_model()})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "clips"
+
+
+def start(clips: Path, *more: str, size: Sequence[str] = ("--preset", "micro")) -> Result:
+    return call("--data", str(clips), "--no-tensorboard", *size, *COMMON, *SMALL, *EVERY, *more)
+
+
+def test_train_stop_resume_export_and_warm_start(clips: Path) -> None:
+    stopped = start(clips, "--max-minutes", "0")
+    assert stopped.exit_code == 0, stopped.output
+    run = Path("runs/first")
+    assert "of 4: go on with --resume" in stopped.output.replace("\n", " ")
+    reached = [json.loads(line)["iteration"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert max(reached) < 4
+
+    again = start(clips)
+    assert again.exit_code == 2
+    assert "go on with --resume" in again.output.replace("\n", " ")
+
+    resumed = call(
+        "--data", str(clips), "--resume", "--no-tensorboard", "--device", "cpu", "--export-leg", "leg", "--half"
+    )
+    assert resumed.exit_code == 0, resumed.output
+    assert "finished at iteration 4" in resumed.output.replace("\n", " ")
+    assert load(run / "weights").config == micro_model()
+    assert load(run / "best").config == micro_model()
+    figures = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert any("validation/psnr" in line for line in figures)
+    assert read(run / "checkpoints/iteration-000000004").scalars["counters"]["samples"] == 8
+
+    warm = ("--name", "second", "--warm-start", "leg", "--iterations", "5", "--device", "cpu", "--no-tensorboard")
+    further = call("--data", str(clips), *warm)
+    assert further.exit_code == 0, further.output
+    counters = read(Path("runs/second/checkpoints/iteration-000000005")).scalars["counters"]
+    assert (counters["restarted_at"], counters["samples"]) == (4, 10)
+
+
+def test_no_clips_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    result = call("--data", "empty", "--preset", "tiny", *COMMON)
+    assert result.exit_code == 2
+    assert "empty: no clip" in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+def test_settings() -> None:
+    assert parse_settings(["a.b=1", "c=word", "d=[1, 2]"]) == {"a.b": 1, "c": "word", "d": [1, 2]}
+    with pytest.raises(ConfigError, match="expected NAME=VALUE"):
+        parse_settings(["a.b"])
+
+
+def test_configure_takes_an_ablation(tmp_path: Path) -> None:
+    choice = Choice(preset="tiny", ablation="smc", recipe="published", folder=tmp_path, resume=False, leg=None)
+    config = configure(choice, {"training.batch": 8})
+    assert config.model.name == "tiny-smc"
+    assert config.training.batch == 8

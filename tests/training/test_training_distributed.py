@@ -1,0 +1,120 @@
+"""Two processes (gloo, CPU) give what one process gives on the doubled batch, batch norm aside."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+from training_factory import LOSSES, TRAINING, RandomPairs, make_run
+
+from synhead.config import ConfigError
+from synhead.training.checkpoint import read
+from synhead.training.config import ExecutionConfig, TrainingConfig
+from synhead.training.distributed import make_fabric
+from synhead.training.loop import draw_batch, train
+from synhead.training.run import Run
+
+FROZEN = replace(TRAINING, iterations=3, every=replace(TRAINING.every, checkpoint=3))
+
+
+def freeze_batch_norm(run: Run) -> None:
+    state = run.steps.state
+    for module in (*state.model.modules(), *state.discriminator.modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def gradients(run: Run) -> dict[str, torch.Tensor]:
+    """Of both sides in the first iteration; the adversarial weight is of each process, so it is left out."""
+    state, steps, found = run.steps.state, run.steps, {}
+    freeze_batch_norm(run)
+    batch = draw_batch(run, 1)
+
+    def keep(side: str, module: nn.Module) -> None:
+        found.update({f"{side}.{n}": p.grad.clone() for n, p in module.named_parameters() if p.grad is not None})
+
+    state.generator_optimizer.register_step_pre_hook(lambda *_: keep("generator", state.model))
+    state.discriminator_optimizer.register_step_pre_hook(lambda *_: keep("discriminator", state.discriminator))
+    generated = steps.generator_step(batch, adversarial=False)
+    steps.discriminator_step(batch, [result.image for result in generated])
+    return found
+
+
+def work(rank: int, world_size: int, port: int, folder: Path, job: str) -> None:
+    """One process of a group, as torchrun would start it."""
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= {"WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size), "GROUP_RANK": "0"}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_RESTART_COUNT": "0"} if world_size > 1 else {}
+    fabric = make_fabric(ExecutionConfig(), "cpu")
+    assert (fabric.world_size, fabric.global_rank) == (world_size, rank)
+    batch = 4 // world_size
+    run = make_run(fabric, folder, config_for(job, batch), losses=replace(LOSSES, adversarial_start=100))
+    if job == "gradients":
+        found = gradients(run)
+        if rank == 0:
+            torch.save(found, folder / "gradients.pt")
+    else:
+        freeze_batch_norm(run)
+        train(run)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def config_for(job: str, batch: int) -> TrainingConfig:
+    return replace(FROZEN, batch=batch, iterations=2 if job == "first leg" else 3)
+
+
+def start(world_size: int, folder: Path, job: str) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    mp.start_processes(work, args=(world_size, port, folder, job), nprocs=world_size, start_method="fork")  # type: ignore[no-untyped-call]
+
+
+def test_two_processes_give_the_gradient_of_the_doubled_batch(tmp_path: Path) -> None:
+    found = []
+    for world_size in (1, 2):
+        start(world_size, tmp_path / str(world_size), "gradients")
+        found.append(torch.load(tmp_path / str(world_size) / "gradients.pt", weights_only=True))
+    one, two = found
+    assert one.keys() == two.keys()
+    assert {name.split(".")[0] for name in one} == {"generator", "discriminator"}
+    for name, gradient in one.items():
+        torch.testing.assert_close(two[name], gradient, rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_resume_with_another_number_of_processes(tmp_path: Path) -> None:
+    """Two iterations with two processes, the third with one: pairs and warps go on as in one unbroken process."""
+    start(2, tmp_path / "legs", "first leg")
+    start(1, tmp_path / "legs", "second leg")
+    start(1, tmp_path / "whole", "whole")
+    legs, whole = (read(tmp_path / name / "checkpoints/iteration-000000003") for name in ("legs", "whole"))
+    assert legs.scalars["data"] == whole.scalars["data"] == {"samples": 12}
+    assert legs.scalars["counters"]["samples"] == 12
+    for name, tensor in whole.tensors["model"].items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(legs.tensors["model"][name], tensor, rtol=1e-3, atol=3e-4, msg=name)
+
+
+def test_the_stream_of_pairs_does_not_depend_on_the_split() -> None:
+    whole = RandomPairs().next_batch(4)
+    parts = [RandomPairs(rank=rank, world_size=2).next_batch(2) for rank in (0, 1)]
+    assert torch.equal(whole.driving, torch.cat([part.driving for part in parts]))
+
+
+def test_devices_that_are_not_there_are_named() -> None:
+    with pytest.raises(ConfigError, match="choose one of auto, cuda, cpu"):
+        make_fabric(ExecutionConfig(), "tpu")
+    with pytest.raises(ConfigError, match="needs GPUs"):
+        make_fabric(ExecutionConfig(sync_batch_norm=True), "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="--device cpu"):
+            make_fabric(ExecutionConfig(), "cuda")

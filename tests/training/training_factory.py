@@ -1,0 +1,116 @@
+"""A model small enough to train in a test, endless random pairs, and a run built from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from synhead.config import (
+    AppearanceConfig,
+    CoarseMotionConfig,
+    HourglassConfig,
+    KeypointConfig,
+    ModelConfig,
+    MotionConfig,
+)
+from synhead.data.pairs import PairBatch
+from synhead.losses.config import LossConfig
+from synhead.losses.objective import GeneratorObjective
+from synhead.training.checkpoint import CheckpointFolder, read
+from synhead.training.config import EveryConfig, TrainingConfig
+from synhead.training.restarts import CodeRestarts
+from synhead.training.run import Run
+from synhead.training.state import build, restore
+from synhead.training.step import make_steps
+from synhead.training.tracking import JsonlTracker, Trackers
+
+torch.set_num_threads(1)
+
+LOSSES = LossConfig(perceptual="none", adversarial_start=2)
+TRAINING = TrainingConfig(
+    batch=2,
+    iterations=6,
+    discriminator_width=4,
+    every=EveryConfig(log=1, image=0, validate=0, checkpoint=2, check=1),
+)
+
+
+def micro_model() -> ModelConfig:
+    """Two scales of 24 and 48 pixels: the smallest image that the discriminator takes."""
+    return ModelConfig(
+        name="micro",
+        image_size=48,
+        flow_size=16,
+        feature_widths=(16, 8),
+        norm_groups=4,
+        keypoints=KeypointConfig(count=3, hourglass=HourglassConfig(width=4, blocks=2, max_width=8)),
+        coarse_motion=CoarseMotionConfig(hourglass=HourglassConfig(width=4, blocks=2, max_width=8)),
+        motion=MotionConfig(codes=8, width=8, layers=1, heads=2, refine_width=8),
+        appearance=AppearanceConfig(codes=8, width=8, layers=1, heads=2),
+    )
+
+
+class RandomPairs:
+    """A resumable stream of random images: pair i depends on i alone, whatever the number of ranks."""
+
+    def __init__(self, size: int = 48, *, rank: int = 0, world_size: int = 1, bad_from: int | None = None) -> None:
+        self.size, self.rank, self.world_size, self.bad_from = size, rank, world_size, bad_from
+        self.samples = 0
+
+    def next_batch(self, batch: int) -> PairBatch:
+        first = self.samples + self.rank * batch
+        self.samples += batch * self.world_size
+        images = torch.stack([self._pair(index) for index in range(first, first + batch)])
+        return PairBatch(source=images[:, 0], driving=images[:, 1])
+
+    def _pair(self, index: int) -> torch.Tensor:
+        pair = torch.rand(2, 3, self.size, self.size, generator=torch.Generator().manual_seed(index)) * 2 - 1
+        return pair * float("nan") if self.bad_from is not None and index >= self.bad_from else pair
+
+    def state_dict(self) -> dict[str, int]:
+        return {"samples": self.samples}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.samples = state["samples"]
+
+
+def make_run(
+    fabric: Fabric,
+    folder: Path,
+    config: TrainingConfig = TRAINING,
+    pairs: RandomPairs | None = None,
+    *,
+    losses: LossConfig = LOSSES,
+) -> Run:
+    """A run in ``folder`` that goes on from its last checkpoint, if there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = build(micro_model(), config, fabric.device)
+    pairs = pairs or RandomPairs(rank=fabric.global_rank, world_size=fabric.world_size)
+    checkpoints = CheckpointFolder(folder / "checkpoints", keep=config.keep_checkpoints)
+    checkpoints.clean()
+    restarts = CodeRestarts(fabric, state, config)
+    latest = checkpoints.latest()
+    if latest is not None:
+        saved = read(latest)
+        restore(state, saved)
+        restarts.load(saved.tensors.get("codes", {}))
+        pairs.load_state_dict(saved.scalars["data"])
+    metrics = JsonlTracker(folder / "metrics.jsonl", after=state.counters.iteration) if fabric.is_global_zero else None
+    return Run(
+        config=config,
+        losses=losses,
+        steps=make_steps(fabric, state, GeneratorObjective(losses, None), config),
+        restarts=restarts,
+        pairs=pairs,
+        folder=folder,
+        checkpoints=checkpoints,
+        trackers=Trackers([metrics] if metrics else []),
+    )
+
+
+def shorter(config: TrainingConfig, iterations: int) -> TrainingConfig:
+    """The same run, ended earlier."""
+    return replace(config, iterations=iterations)
