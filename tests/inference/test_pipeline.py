@@ -38,8 +38,8 @@ def light(model, monkeypatch) -> Animator:
     still = Keypoints(position=torch.zeros(1, 5, 2), jacobian=torch.eye(2).expand(1, 5, 2, 2))
     grey = np.full((64, 64, 3), 128, dtype=np.uint8)
     batch = {"frames": 0}
-    monkeypatch.setattr(animator, "_keypoints", lambda frames: batch.update(frames=len(frames)) or still)
-    monkeypatch.setattr(animator, "_render", lambda *_: iter([grey] * batch["frames"]))
+    monkeypatch.setattr(animator.engine, "keypoints", lambda frames: batch.update(frames=len(frames)) or still)
+    monkeypatch.setattr(animator.engine, "render", lambda *_: np.stack([grey] * batch["frames"]))
     return animator
 
 
@@ -48,6 +48,11 @@ def face(tmp_path):
     path = tmp_path / "face.png"
     Image.fromarray(blobs(0, 96)).save(path)
     return path
+
+
+def smooth(image):
+    """Means of 8 x 8 blocks: what an untrained model draws is noise, whose colours 4:2:0 video cannot hold."""
+    return image.astype(float).reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
 
 
 def names(folder) -> set[str]:
@@ -82,8 +87,8 @@ def test_pictures_stay_in_step(animator, face, tmp_path):
     wanted = list(animator.animate(frame.image for frame in read_frames(driving)))
     for row, image in zip(rows, wanted, strict=True):
         assert row.shape == (64, 192, 3)
-        assert np.abs(row[:, :64].astype(int) - fit_image(blobs(0, 96), 64)).mean() < 8
-        assert np.abs(row[:, 128:].astype(int) - image).mean() < 8
+        assert np.abs(smooth(row[:, :64]) - smooth(fit_image(blobs(0, 96), 64))).mean() < 8
+        assert np.abs(smooth(row[:, 128:]) - smooth(image)).mean() < 8
 
 
 def test_variable_rate(light, face, tmp_path):

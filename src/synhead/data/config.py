@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from synhead.config import ConfigError
+from synhead.config import require
 
 __all__ = ["ColourJitter", "CropJitter", "DataConfig", "Placement", "SamplingMode"]
 
@@ -13,13 +13,8 @@ SamplingMode = Literal["reference", "balanced"]
 Placement = Literal["auto", "device", "host", "stream"]
 
 
-def _require(holds: object, message: str) -> None:
-    if not holds:
-        raise ConfigError(message)
-
-
 def _require_probability(value: float, name: str) -> None:
-    _require(0.0 <= value <= 1.0, f"{name} must be between 0 and 1, got {value}")
+    require(0.0 <= value <= 1.0, f"{name} must be between 0 and 1, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +35,8 @@ class ColourJitter:
         _require_probability(self.probability, "colour.probability")
         for name in ("brightness", "contrast", "saturation"):
             value = getattr(self, name)
-            _require(0.0 <= value < 1.0, f"colour.{name} must be in [0, 1), got {value}")
-        _require(0.0 <= self.hue <= 0.5, f"colour.hue must be in [0, 0.5] turns, got {self.hue}")
+            require(0.0 <= value < 1.0, f"colour.{name} must be in [0, 1), got {value}")
+        require(0.0 <= self.hue <= 0.5, f"colour.hue must be in [0, 0.5] turns, got {self.hue}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +54,9 @@ class CropJitter:
 
     def __post_init__(self) -> None:
         _require_probability(self.probability, "crop.probability")
-        _require(0.0 < self.min_scale <= 1.0, f"crop.min_scale must be in (0, 1], got {self.min_scale}")
-        _require(0.0 <= self.shift <= 1.0, f"crop.shift must be in [0, 1], got {self.shift}")
-        _require(0.0 <= self.rotation_deg <= 45.0, f"crop.rotation_deg must be in [0, 45], got {self.rotation_deg}")
+        require(0.0 < self.min_scale <= 1.0, f"crop.min_scale must be in (0, 1], got {self.min_scale}")
+        require(0.0 <= self.shift <= 1.0, f"crop.shift must be in [0, 1], got {self.shift}")
+        require(0.0 <= self.rotation_deg <= 45.0, f"crop.rotation_deg must be in [0, 45], got {self.rotation_deg}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +91,12 @@ class DataConfig:
     stream_workers: int = 4
 
     def __post_init__(self) -> None:
-        _require(self.size > 0 and self.size % 8 == 0, f"data.size must be a positive multiple of 8, got {self.size}")
+        require(self.size > 0 and self.size % 8 == 0, f"data.size must be a positive multiple of 8, got {self.size}")
         for name in ("flip_probability", "swap_probability", "far_probability", "device_share", "host_share"):
             _require_probability(getattr(self, name), f"data.{name}")
-        _require(0.0 <= self.person_temperature <= 1.0, "data.person_temperature must be between 0 and 1")
-        _require(self.generated_weight >= 0.0, "data.generated_weight must not be negative")
-        _require(self.min_distance >= 0, "data.min_distance must not be negative")
+        require(0.0 <= self.person_temperature <= 1.0, "data.person_temperature must be between 0 and 1")
+        require(self.generated_weight >= 0.0, "data.generated_weight must not be negative")
+        require(self.min_distance >= 0, "data.min_distance must not be negative")
         limit = self.max_distance
-        _require(limit is None or limit >= self.min_distance, "data.max_distance must be at least data.min_distance")
-        _require(self.stream_workers >= 0, "data.stream_workers must not be negative")
+        require(limit is None or limit >= self.min_distance, "data.max_distance must be at least data.min_distance")
+        require(self.stream_workers >= 0, "data.stream_workers must not be negative")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,19 +10,15 @@ from typing import Literal
 
 import numpy as np
 import torch
-from einops import rearrange
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from synhead.config import ConfigError
 from synhead.data.image import Fit, RgbImage, fit_image, read_image
+from synhead.inference.engine import EagerEngine, Engine, Precision
 from synhead.inference.motion_transfer import movement_scale, transfer_motion
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, SourceFeatures
 from synhead.weights import checkpoint, hub
-
-Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +58,7 @@ class Animator:
     ) -> None:
         self.model = model.eval()
         self.options = options or AnimatorOptions()
-        self.precision: Precision = precision
-        self.device = next(model.parameters()).device
+        self.engine: Engine = EagerEngine(model, precision=precision)
         self._source: SourceFeatures | None = None
         self._portrait: RgbImage | None = None
 
@@ -88,7 +82,17 @@ class Animator:
     @property
     def image_size(self) -> int:
         """Side of all input and output images in pixels."""
-        return self.model.config.image_size
+        return self.engine.image_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.engine.device
+
+    @property
+    def precision(self) -> Precision:
+        """Of convolutions and matrix products."""
+        return self.engine.precision
 
     @property
     def portrait(self) -> RgbImage:
@@ -107,8 +111,7 @@ class Animator:
         elif isinstance(source, Image.Image):
             source = np.array(source.convert("RGB"))
         portrait = fit_image(source, self.image_size, self.options.fit)
-        with torch.inference_mode():
-            self._source = self.model.observe(self._tensor([portrait]))
+        self._source = self.engine.observe(portrait)
         self._portrait = portrait
 
     def animate(self, frames: Iterable[RgbImage], *, reference: RgbImage | None = None) -> Iterator[RgbImage]:
@@ -117,46 +120,34 @@ class Animator:
         ``reference``: the driving frame whose pose is taken to be the portrait's in relative motion; default: the
         first. Raises RuntimeError before observe.
         """
+        origin = None if reference is None else next(self.track([reference]))
+        return self.follow(self.track(frames), reference=origin)
+
+    def track(self, frames: Iterable[RgbImage]) -> Iterator[Keypoints]:
+        """The driver's keypoints, lazily, ``batch_size`` frames at a time, in float32."""
+        for batch in _batches(frames, self.options.batch_size):
+            yield self.engine.keypoints([fit_image(frame, self.image_size, self.options.fit) for frame in batch])
+
+    def follow(self, motion: Iterable[Keypoints], *, reference: Keypoints | None = None) -> Iterator[RgbImage]:
+        """The portrait with the driver's motion: batches of keypoints from :meth:`track`, or recorded ones.
+
+        ``reference``: as in :meth:`animate`, of batch 1. Raises RuntimeError before observe.
+        """
         if self._source is None:
             raise RuntimeError("no portrait yet: call observe(portrait) first")
-        return self._animate(self._source, frames, reference)
+        return self._follow(self._source, motion, reference)
 
-    def _animate(
-        self, source: SourceFeatures, frames: Iterable[RgbImage], reference: RgbImage | None
+    def _follow(
+        self, source: SourceFeatures, motion: Iterable[Keypoints], origin: Keypoints | None
     ) -> Iterator[RgbImage]:
-        origin = None if reference is None else self._keypoints([reference])
         scale: float | None = None
-        for batch in _batches(frames, self.options.batch_size):
-            driving = self._keypoints(batch)
+        for driving in motion:
             if self.options.motion == "relative":
                 origin = origin or Keypoints(position=driving.position[:1], jacobian=driving.jacobian[:1])
                 if scale is None:
                     scale = movement_scale(source.keypoints, origin) if self.options.adapt_scale else 1.0
-                driving = transfer_motion(source.keypoints, driving, origin, scale=scale)
-            yield from self._render(source, driving)
-
-    def _keypoints(self, frames: Sequence[RgbImage]) -> Keypoints:
-        """In float32 at any precision: keypoints are a small part of the work, and rounding them would jitter."""
-        with torch.inference_mode():
-            images = [fit_image(frame, self.image_size, self.options.fit) for frame in frames]
-            found: Keypoints = self.model.keypoint_detector(self._tensor(images))
-            return found
-
-    def _render(self, source: SourceFeatures, driving: Keypoints) -> Iterator[RgbImage]:
-        with torch.inference_mode(), self._autocast():
-            image = self.model.animate(source, driving).image
-            pixels = ((image.float().clamp(-1, 1) + 1) / 2 * 255).round().to(torch.uint8)
-            array = rearrange(pixels, "b rgb h w -> b h w rgb").cpu().numpy()
-        return iter(array)
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
-
-    def _tensor(self, images: Sequence[RgbImage]) -> Float[Tensor, "b 3 H W"]:
-        batch = torch.from_numpy(np.stack(images)).to(self.device)
-        return rearrange(batch, "b h w rgb -> b rgb h w").float() / 127.5 - 1
+                driving = transfer_motion(source.keypoints, driving, origin, scale=scale)  # noqa: PLW2901
+            yield from self.engine.render(source, driving)
 
 
 def select_device(name: str) -> torch.device:

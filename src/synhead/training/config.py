@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from synhead.config import ConfigError, ModelConfig, from_json, to_json
+from synhead.config import ModelConfig, from_json, require, to_json
 from synhead.data.config import ColourJitter, CropJitter, DataConfig
 from synhead.losses.config import LossConfig, LossWeights
 
@@ -18,11 +18,6 @@ Schedule = Literal["constant", "multistep", "cosine"]
 EmaScope = Literal["generator", "all"]
 DeadCodes = Literal["keep", "split"]
 RecipeName = Literal["published", "synhead"]
-
-
-def _require(holds: object, message: str) -> None:
-    if not holds:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +42,12 @@ class OptimizerConfig:
     discriminator_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.rate > 0, "optimizer.rate must be positive")
-        _require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "optimizer.betas: two numbers in [0, 1)")
-        _require(self.warmup >= 0, "optimizer.warmup must not be negative")
-        _require(self.restart_warmup >= 0, "optimizer.restart_warmup must not be negative")
-        _require(0 <= self.floor <= 1, "optimizer.floor must be in [0, 1]")
-        _require(self.discriminator_factor > 0, "optimizer.discriminator_factor must be positive")
+        require(self.rate > 0, "optimizer.rate must be positive")
+        require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "optimizer.betas: two numbers in [0, 1)")
+        require(self.warmup >= 0, "optimizer.warmup must not be negative")
+        require(self.restart_warmup >= 0, "optimizer.restart_warmup must not be negative")
+        require(0 <= self.floor <= 1, "optimizer.floor must be in [0, 1]")
+        require(self.discriminator_factor > 0, "optimizer.discriminator_factor must be positive")
 
     def rate_at(self, iteration: int, *, last: int, restarted_at: int = 0) -> float:
         """Learning rate of an iteration (from 1) of a run of ``last`` iterations.
@@ -81,7 +76,7 @@ class EmaConfig:
     scope: EmaScope = "generator"
 
     def __post_init__(self) -> None:
-        _require(0 <= self.decay < 1, "ema.decay must be in [0, 1)")
+        require(0 <= self.decay < 1, "ema.decay must be in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +100,7 @@ class EveryConfig:
     check: int = 10
 
     def __post_init__(self) -> None:
-        _require(self.log > 0 and self.checkpoint > 0 and self.check > 0, "every.log, checkpoint, check: at least 1")
+        require(self.log > 0 and self.checkpoint > 0 and self.check > 0, "every.log, checkpoint, check: at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +127,12 @@ class TrainingConfig:
     every: EveryConfig = field(default_factory=EveryConfig)
 
     def __post_init__(self) -> None:
-        _require(self.iterations > 0, "training.iterations must be positive")
-        _require(self.batch > 0 and self.accumulate > 0, "training.batch and accumulate must be positive")
-        _require(self.keep_checkpoints > 0, "training.keep_checkpoints must be at least 1")
-        _require(self.gradient_norm is None or self.gradient_norm > 0, "training.gradient_norm must be positive")
-        _require(self.discriminator_width > 0, "training.discriminator_width must be positive")
-        _require(self.restart_every > 0, "training.restart_every must be positive")
+        require(self.iterations > 0, "training.iterations must be positive")
+        require(self.batch > 0 and self.accumulate > 0, "training.batch and accumulate must be positive")
+        require(self.keep_checkpoints > 0, "training.keep_checkpoints must be at least 1")
+        require(self.gradient_norm is None or self.gradient_norm > 0, "training.gradient_norm must be positive")
+        require(self.discriminator_width > 0, "training.discriminator_width must be positive")
+        require(self.restart_every > 0, "training.restart_every must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +145,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.data.size == self.model.image_size,
             f"data.size {self.data.size} differs from model.image_size {self.model.image_size}",
         )
@@ -169,7 +164,7 @@ def override(config: RunConfig, changes: Mapping[str, object]) -> RunConfig:
         branch = tree
         for part in path:
             branch = branch.get(part) if isinstance(branch, dict) else None
-        _require(isinstance(branch, dict) and leaf in branch, f"unknown setting {name!r}; see config.json of a run")
+        require(isinstance(branch, dict) and leaf in branch, f"unknown setting {name!r}; see config.json of a run")
         branch[leaf] = value
     return from_json(RunConfig, json.dumps(tree))
 
