@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from synhead.faces.boxes import Box, SquareCrop, intersection_over_union, union
+from synhead.faces.crops import Crop
 
-__all__ = ["Track", "Tracker", "square_crop"]
+__all__ = ["Track", "Tracker", "crop_around", "square_crop"]
 
 _ABOVE, _BELOW, _BESIDE = 0.33, 0.145, 0.145
 """Room around the union of face boxes (hairline to chin) as shares of its height; beside it at least so much."""
@@ -74,10 +75,14 @@ class Tracker:
         return sorted(self._ended, key=lambda track: (track.frames[0], track.boxes[0].left))
 
 
-def square_crop(boxes: Sequence[Box]) -> SquareCrop:
+def crop_around(boxes: Sequence[Box]) -> Crop:
     """One square for all boxes, with the room around a face that the VoxCeleb crops have. May reach outside."""
     whole = union(boxes)
     tall = whole.grown(top=_ABOVE, bottom=_BELOW)
     side = max(tall.height, whole.width + 2 * _BESIDE * whole.height)
-    (x, _), (_, y) = whole.centre, tall.centre
-    return SquareCrop(round(x - side / 2), round(y - side / 2), max(1, round(side)))
+    return Crop(whole.centre[0], tall.centre[1], side)
+
+
+def square_crop(boxes: Sequence[Box]) -> SquareCrop:
+    """:func:`crop_around` in whole pixels: the crop of a training clip."""
+    return crop_around(boxes).rounded()
