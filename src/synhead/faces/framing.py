@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from synhead.config import ConfigError
 from synhead.faces.analyzer import FaceBox, FaceDetector, FaceError
 from synhead.faces.crops import Crop, centred_crop
-from synhead.faces.footage import Sightings, follow
+from synhead.faces.sightings import Sightings, follow
 from synhead.faces.locate import locate_faces
 from synhead.faces.selection import FaceChoice
 from synhead.faces.steady import CropPath, Movement, Steadiness, constant_path, crop_path
@@ -60,6 +60,11 @@ class Framing:
     def wants_faces(self) -> bool:
         """Whether a detector is needed."""
         return self.crop == "auto"
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether the square of the middle is not what is wanted where there is no face."""
+        return self.box is not None or (self.scale, self.right, self.down) != (1.0, 0.0, 0.0)
 
     def fixed(self, width: int, height: int) -> Crop:
         """The crop that needs no face: around the box, or in the middle."""

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from synhead.faces.boxes import Box
 from synhead.faces.crops import Crop
-from synhead.faces.footage import Followed
+from synhead.faces.sightings import Followed
 from synhead.faces.tracking import Track, crop_around
 from synhead.types import NDArray
 

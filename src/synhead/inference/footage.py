@@ -1,0 +1,107 @@
+"""Videos as the model sees them: a first pass finds where the faces are, a second one yields their squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+from synhead.data.image import Fit, RgbImage
+from synhead.data.video import VideoInfo, VideoReader
+from synhead.faces.analyzer import FaceDetector
+from synhead.faces.crops import extract
+from synhead.faces.sightings import FaceScanner, Sightings
+from synhead.faces.framing import FramedVideo, Framing, frame_video
+from synhead.inference.clock import Clock
+
+__all__ = ["Footage", "Shown", "find_faces", "open_footage"]
+
+LOOK_EVERY = 5
+"""Frames between two looks for faces; a gap in which a face is lost is looked at frame by frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A frame: its squares, one a chosen face; its whole picture if it was asked for, else the first square; its time."""
+
+    index: int
+    squares: tuple[RgbImage, ...]
+    picture: RgbImage
+    time: Fraction
+    duration: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """``size``: side of the squares in pixels. ``fit``: how a whole frame becomes one where no face is looked for.
+
+    ``whole``: the full pictures are wanted too.
+    """
+
+    size: int
+    fit: Fit = "crop"
+    whole: bool = False
+
+
+class Footage:
+    """A video whose squares are known; iterates once over its frames."""
+
+    def __init__(self, reader: VideoReader, framed: FramedVideo, size: int, *, whole: bool, plain: bool) -> None:
+        self.framed, self._reader, self._size, self._whole, self._plain = framed, reader, size, whole, plain
+
+    @property
+    def info(self) -> VideoInfo:
+        """Of the video."""
+        return self._reader.info
+
+    @property
+    def skipped(self) -> int:
+        """Damaged frames so far."""
+        return self._reader.skipped
+
+    @property
+    def seconds(self) -> float:
+        """Spent in reading so far."""
+        return self._reader.seconds
+
+    def __iter__(self) -> Iterator[Shown]:
+        for index, frame in enumerate(self._reader):
+            squares = self.squares(index, frame.image)
+            yield Shown(index, squares, frame.image if self._whole else squares[0], frame.time, frame.duration)
+
+    def squares(self, index: int, image: RgbImage) -> tuple[RgbImage, ...]:
+        """Of a frame as the reader gives it."""
+        if self._plain:
+            return (image,)
+        return tuple(extract(image, path.at(index), self._size) for path in self.framed.paths)
+
+
+def open_footage(
+    path: Path, framing: Framing, sightings: Sightings | None, shape: Shape, stack: ExitStack
+) -> Footage:
+    """The video, framed; closed with ``stack``. Raises MediaError, FaceError for a face that is never there.
+
+    A square in the middle is scaled as it is decoded, so that full-size pictures are never made.
+    """
+    plain = not shape.whole and not framing.adjusts and (sightings is None or not sightings.any)
+    reader = stack.enter_context(VideoReader(path, size=shape.size if plain else None, fit=shape.fit))
+    info = reader.info
+    framed = frame_video(sightings, (info.width, info.height), float(info.rate), framing)
+    return Footage(reader, framed, shape.size, whole=shape.whole, plain=plain)
+
+
+def find_faces(path: Path, detector: FaceDetector, clock: Clock) -> Sightings:
+    """The first pass over a video. Frames that are not looked at are decoded, but not converted. Raises MediaError."""
+    scanner = FaceScanner(detector, every=LOOK_EVERY)
+    with VideoReader(path) as reader:
+        pictures = reader.pictures()
+        while True:
+            with clock.stage("decode"):
+                picture = next(pictures, None)
+            if picture is None:
+                return scanner.finish()
+            with clock.stage("faces"):
+                scanner.add(partial(lambda shown: reader.frame(shown).image, picture))
