@@ -35,11 +35,14 @@ def animator(model) -> Animator:
 def light(model, monkeypatch) -> Animator:
     """An animator without the arithmetic: frames still go through in batches, each comes out grey."""
     animator = Animator(model, AnimatorOptions(batch_size=4))
-    still = Keypoints(position=torch.zeros(1, 5, 2), jacobian=torch.eye(2).expand(1, 5, 2, 2))
     grey = np.full((64, 64, 3), 128, dtype=np.uint8)
-    batch = {"frames": 0}
-    monkeypatch.setattr(animator.engine, "keypoints", lambda frames: batch.update(frames=len(frames)) or still)
-    monkeypatch.setattr(animator.engine, "render", lambda *_: np.stack([grey] * batch["frames"]))
+
+    def still(frames):
+        jacobian = torch.eye(2).expand(len(frames), 5, 2, 2)
+        return Keypoints(position=torch.zeros(len(frames), 5, 2), jacobian=jacobian)
+
+    monkeypatch.setattr(animator.engine, "keypoints", still)
+    monkeypatch.setattr(animator.engine, "render", lambda _, driving: np.stack([grey] * len(driving.position)))
     return animator
 
 

@@ -80,6 +80,10 @@ def _expected() -> tuple[type[Exception], ...]:
         from synhead.faces.analyzer import FaceError
 
         expected.append(FaceError)
+    if "synhead.inference.template" in sys.modules:
+        from synhead.inference.template import TemplateError
+
+        expected.append(TemplateError)
     if "synhead.training.run" in sys.modules:
         from synhead.training.run import NonFiniteError
 
