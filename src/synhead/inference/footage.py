@@ -58,6 +58,11 @@ class Footage:
         return self._reader.info
 
     @property
+    def decoded_size(self) -> int | None:
+        """Side to which frames are scaled as they are decoded; None: as large as they are."""
+        return self._size if self._plain else None
+
+    @property
     def skipped(self) -> int:
         """Damaged frames so far."""
         return self._reader.skipped

@@ -10,7 +10,7 @@ from fractions import Fraction
 from synhead.data.audio import AudioMode
 from synhead.faces.crops import Crop
 
-__all__ = ["AnimationReport", "CropFact", "StageSeconds", "spans"]
+__all__ = ["AnimationReport", "CropFact", "Spans", "StageSeconds", "spans", "summary"]
 
 Spans = tuple[tuple[int, int], ...]
 """Runs of frame indices, first and last both included."""
@@ -85,3 +85,11 @@ def spans(frames: Sequence[int]) -> Spans:
         else:
             runs.append((frame, frame))
     return tuple(runs)
+
+
+def summary(frames: Sequence[int], shown: int = 4) -> str:
+    """For people: "3-5, 9", and how many more runs there are."""
+    runs = spans(frames)
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:shown]]
+    more = f" and {len(runs) - shown} more runs" if len(runs) > shown else ""
+    return ", ".join(texts) + more

@@ -5,19 +5,36 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import tee
 
 from synhead.data.image import RgbImage
 from synhead.inference.animator import Animator
-from synhead.inference.clock import Clock
 from synhead.inference.composition import Step
+from synhead.inference.drivers import Move, Moves
 from synhead.inference.footage import Footage, Shown
+from synhead.inference.keypoint_stream import frames_of
+from synhead.inference.smoothing import smooth
 from synhead.inference.sources import Photo
 from synhead.types import Keypoints
 
-__all__ = ["footage_steps", "photo_steps", "timed"]
+__all__ = ["footage_steps", "photo_steps"]
+
+
+def photo_steps(
+    animator: Animator, photo: Photo, driving: Iterable[Moves], origin: Keypoints | None
+) -> Iterator[Step]:
+    """Every face of a photograph moves as the one driver does: his keypoints are found once for all of them."""
+    shown: deque[Move] = deque()
+    motion = tee(_keypoints(driving, shown), len(photo.squares))
+    streams = [
+        observer.follow(batches, reference=origin)
+        for observer, batches in zip(_observers(animator, photo.squares), motion, strict=True)
+    ]
+    for animated in zip(*streams, strict=True):
+        move = shown.popleft()
+        yield Step(animated, photo.squares, photo.framed.crops, photo.image, move.square, move.time, move.duration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +44,11 @@ class _Moment:
     begin: Fraction
     end: Fraction
     keypoints: Keypoints
-    square: RgbImage
-
-
-def timed(frames: Iterable[Shown], clock: Clock) -> Iterator[Shown]:
-    """The same frames; waiting for them is not the model's time."""
-    remaining = iter(frames)
-    while True:
-        with clock.stage("waiting"):
-            shown = next(remaining, None)
-        if shown is None:
-            return
-        yield shown
-
-
-def photo_steps(
-    animator: Animator, photo: Photo, frames: Iterable[Shown], origin: Keypoints | None
-) -> Iterator[Step]:
-    """Every face of a photograph moves as the one driver does: his keypoints are found once for all of them."""
-    pending: deque[Shown] = deque()
-    motion = animator.track(_squares(frames, pending))
-    streams = [
-        observer.follow(batches, reference=origin)
-        for observer, batches in zip(
-            _observers(animator, photo.squares), tee(motion, len(photo.squares)), strict=True
-        )
-    ]
-    for animated in zip(*streams, strict=True):
-        shown = pending.popleft()
-        yield Step(
-            animated, photo.squares, photo.framed.crops, photo.image, shown.squares[0], shown.time, shown.duration
-        )
+    square: RgbImage | None
 
 
 def footage_steps(
-    animator: Animator, source: Footage, frames: Iterable[Shown], driving: Iterable[Shown], origin: Keypoints | None
+    animator: Animator, source: Footage, frames: Iterable[Shown], driving: Iterable[Moves], origin: Keypoints | None
 ) -> Iterator[Step]:
     """Every frame of the source is observed anew, and follows the driver's frame of that moment.
 
@@ -69,8 +56,8 @@ def footage_steps(
     timestamps, and ends with the shorter of the two.
     """
     moments = _moments(animator, driving)
-    current = next(moments, None)
-    following = next(moments, None)
+    animator = _without_smoothing(animator)
+    current, following = next(moments, None), next(moments, None)
     begin: Fraction | None = None
     for shown in frames:
         begin = shown.time if begin is None else begin
@@ -88,25 +75,30 @@ def footage_steps(
         yield Step(animated, shown.squares, crops, shown.picture, current.square, shown.time, shown.duration)
 
 
-def _moments(animator: Animator, frames: Iterable[Shown]) -> Iterator[_Moment]:
-    pending: deque[Shown] = deque()
+def _moments(animator: Animator, driving: Iterable[Moves]) -> Iterator[_Moment]:
+    """The driver frame by frame, smoothed as the animator would do it."""
+    shown: deque[Move] = deque()
+    motion = _keypoints(driving, shown)
+    smoothing = animator.options.edits.smoothing
     first: Fraction | None = None
-    for batch in animator.track(_squares(frames, pending)):
-        for index in range(batch.position.shape[0]):
-            shown = pending.popleft()
-            first = shown.time if first is None else first
-            keypoints = Keypoints(
-                position=batch.position[index : index + 1], jacobian=batch.jacobian[index : index + 1]
-            )
-            begin = shown.time - first
-            yield _Moment(begin, begin + shown.duration, keypoints, shown.squares[0])
+    for keypoints in frames_of(motion) if smoothing is None else smooth(motion, smoothing):
+        move = shown.popleft()
+        first = move.time if first is None else first
+        begin = move.time - first
+        yield _Moment(begin, begin + move.duration, keypoints, move.square)
 
 
-def _squares(frames: Iterable[Shown], pending: deque[Shown]) -> Iterator[RgbImage]:
-    """What the model looks at; frames are kept aside until it is done with them."""
-    for shown in frames:
-        pending.append(shown)
-        yield shown.squares[0]
+def _keypoints(driving: Iterable[Moves], shown: deque[Move]) -> Iterator[Keypoints]:
+    """The motion alone; what else belongs to its frames waits in ``shown`` until the model is done with them."""
+    for moves in driving:
+        shown.extend(moves.frames)
+        yield moves.keypoints
+
+
+def _without_smoothing(animator: Animator) -> Animator:
+    plain = copy(animator)
+    plain.options = replace(animator.options, edits=replace(animator.options.edits, smoothing=None))
+    return plain
 
 
 def _observers(animator: Animator, squares: Sequence[RgbImage]) -> Iterator[Animator]:
