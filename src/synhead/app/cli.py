@@ -14,6 +14,7 @@ from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
 from synhead.app.info import info
 from synhead.app.train import train
+from synhead.app.verify import verify
 
 app = typer.Typer(
     name="synhead",
@@ -44,7 +45,7 @@ def options(
     del version
 
 
-for command in (animate, train, convert, info, doctor):
+for command in (animate, train, convert, info, doctor, verify):
     app.command()(guarded(command))
 
 
