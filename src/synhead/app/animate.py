@@ -1,80 +1,106 @@
-"""``synhead animate``: a portrait and a driving video in, an animated portrait out."""
+"""``synhead animate``: a portrait and a driver in, an animated portrait out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from synhead.app.console import remark, say
 from synhead.app.models import LoadedModel, choose, load_animator
 from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
+from synhead.config import ConfigError
+
+if TYPE_CHECKING:
+    from synhead.faces.framing import Framing
+    from synhead.inference.report import AnimationReport
+
+CropOption = "auto|center|LEFT,TOP,RIGHT,BOTTOM"
 
 
 def animate(
-    portrait: Annotated[Path, typer.Argument(metavar="PORTRAIT", help="Photo of the person to animate.")],
-    driving: Annotated[Path, typer.Argument(metavar="DRIVING", help="Video whose motion the portrait follows.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Video to write: .mp4, .mov or .mkv.")],
+    portrait: Annotated[Path, typer.Argument(metavar="PORTRAIT", help="Photo, or video, of the person to animate.")],
+    driving: Annotated[
+        Path | None, typer.Argument(metavar="DRIVING", help="Video or motion template that the portrait follows.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="What to write: .mp4, .mov, .mkv, .webm, .gif, or a folder of PNGs."),
+    ] = None,
     checkpoint: CheckpointOption = None,
     preset: PresetOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    face: Annotated[str, typer.Option(metavar="all|largest|leftmost|N,N", help="Which faces of PORTRAIT.")] = "largest",
+    crop: Annotated[str, typer.Option(metavar=CropOption, help="Square of PORTRAIT that is animated.")] = "auto",
+    crop_scale: Annotated[float, typer.Option(help="Enlarge that square.")] = 1.0,
+    crop_shift: Annotated[
+        str, typer.Option(metavar="RIGHT,DOWN", help="Shift that square, in shares of its side.")
+    ] = "0,0",
+    upright: Annotated[bool, typer.Option("--upright", help="Turn that square with a tilted head.")] = False,
+    preview: Annotated[
+        Path | None, typer.Option(help="Draw faces and squares of PORTRAIT here; without DRIVING do no more.")
+    ] = None,
+    driving_face: Annotated[
+        str, typer.Option(metavar="largest|leftmost|N", help="Which face of DRIVING.")
+    ] = "largest",
+    driving_crop: Annotated[str, typer.Option(metavar=CropOption, help="Square of DRIVING.")] = "auto",
+    crop_movement: Annotated[
+        Literal["auto", "fixed", "follow"], typer.Option(help="Whether squares of videos follow the face.")
+    ] = "auto",
+    fetch_face_model: Annotated[
+        bool, typer.Option("--fetch-face-model", help="Allow the download of mediapipe's face model (3.8 MB).")
+    ] = False,
     motion: Annotated[
         Literal["relative", "absolute"],
         typer.Option(help="relative: move as the driver moves; absolute: take the driver's pose and face shape."),
     ] = "relative",
     adapt_scale: Annotated[bool, typer.Option(help="Scale movements by the sizes of the two faces.")] = True,
     reference: Annotated[
-        int, typer.Option(min=0, metavar="INDEX", help="Driving frame posed like the portrait (relative motion).")
-    ] = 0,
+        int | None,
+        typer.Option(min=0, metavar="INDEX", help="Driving frame posed like the portrait (relative motion)."),
+    ] = None,
+    multiplier: Annotated[float, typer.Option(help="How large movements become; 1 as the driver's.")] = 1.0,
+    smooth: Annotated[float, typer.Option(min=0.0, help="Smooth the motion over so many frames; 0 not at all.")] = 0.0,
+    parts: Annotated[Literal["all", "pose", "expression"], typer.Option(help="Part of the motion to follow.")] = "all",
+    paste_back: Annotated[
+        bool | None,
+        typer.Option("--paste-back/--crop-only", help="Put the square back into PORTRAIT; default: where one is chosen."),
+    ] = None,
+    max_side: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Longest side when pasted back; default: as PORTRAIT.")
+    ] = None,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show portrait, driver and result.")] = False,
-    audio: Annotated[bool, typer.Option(help="Keep the driver's sound.")] = True,
+    audio: Annotated[Literal["driver", "source", "none"], typer.Option(help="Whose sound is kept.")] = "driver",
     fit: Annotated[
-        Literal["crop", "stretch", "pad"], typer.Option(help="How inputs that are not square become square.")
+        Literal["crop", "stretch", "pad"],
+        typer.Option(help="How pictures in which no face is looked for become square."),
     ] = "crop",
-    crf: Annotated[int, typer.Option(min=0, max=51, help="Video quality: 0 lossless, 18 fine, 28 small.")] = 18,
+    codec: Annotated[
+        Literal["auto", "h264", "h265", "av1", "vp9"], typer.Option(help="auto: h264, or vp9 in .webm.")
+    ] = "auto",
+    crf: Annotated[
+        int | None, typer.Option(min=0, max=63, help="Video quality: 0 best, more is smaller; default by codec.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Words in a corner, such as 'AI-generated'.")
+    ] = None,
+    sign_cert: Annotated[Path | None, typer.Option(help="Your certificate chain (PEM) for the marking.")] = None,
+    sign_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Driving frames run together.")] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a report for programs.")] = False,
 ) -> None:
     """Animate PORTRAIT with the motion of DRIVING."""
-    check_paths(portrait, driving, output)
-    from synhead.app.progress import FrameProgress  # heavy imports wait until a command runs
+    from synhead.app.preview import write_preview  # heavy imports wait until a command runs
+    from synhead.app.progress import FrameProgress
     from synhead.inference.animator import AnimatorOptions
-    from synhead.inference.pipeline import AnimationReport, VideoOptions, animate_video
+    from synhead.inference.job import AnimationJob, OutputOptions
+    from synhead.inference.motion_edits import MotionEdits
+    from synhead.inference.pipeline import animate_video
+    from synhead.inference.smoothing import Smoothing
+    from synhead.provenance.statement import Statement
 
-    choice = choose(checkpoint, preset)
-    options = AnimatorOptions(motion=motion, adapt_scale=adapt_scale, batch_size=batch, fit=fit)
-    animator, loaded = load_animator(choice, device=device, precision=precision, options=options)
-    warn_if_untrained(loaded)
-    video = VideoOptions(reference_frame=reference, side_by_side=side_by_side, audio=audio, crf=crf)
-    with FrameProgress(output.name) as progress:
-        report: AnimationReport = animate_video(animator, portrait, driving, output, video, progress.update)
-    if report.skipped:
-        remark(f"note: {report.skipped} damaged driving frames were skipped", style="yellow")
-    say(f"{output}: {report.frames} frames at {float(report.rate):g} fps, sound: {report.audio}")
-    seconds = report.seconds
-    remark(
-        f"{loaded.name} on {animator.device} in {animator.precision}: decoding {seconds.decode:.1f} s, "
-        f"model {seconds.model:.1f} s ({report.frames / max(seconds.model, 1e-9):.1f} fps), "
-        f"encoding {seconds.encode:.1f} s"
+    framing = read_framing(
+        crop, crop_shift, face=face, scale=crop_scale, upright=upright, movement=crop_movement
     )
-
-
-def check_paths(portrait: Path, driving: Path, output: Path) -> None:
-    """Wrong paths are told at once, before a model is loaded. Raises MediaError."""
-    from synhead.data.files import check_input, check_output
-    from synhead.data.video import VIDEO_SUFFIXES
-
-    check_input(portrait)
-    check_input(driving)
-    check_output(output, inputs=(portrait, driving), suffixes=VIDEO_SUFFIXES)
-
-
-def warn_if_untrained(loaded: LoadedModel) -> None:
-    """Say plainly that the result will not be a face."""
-    if not loaded.trained:
-        remark(
-            f"note: these weights are UNTRAINED ({loaded.name}): everything runs, but the picture will not be a face. "
-            "Name trained weights with --checkpoint or SYNHEAD_CHECKPOINT.",
-            style="yellow",
-        )

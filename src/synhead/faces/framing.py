@@ -11,9 +11,9 @@ from jaxtyping import UInt8
 from synhead.config import ConfigError
 from synhead.faces.analyzer import FaceBox, FaceDetector, FaceError
 from synhead.faces.crops import Crop, centred_crop
-from synhead.faces.sightings import Sightings, follow
 from synhead.faces.locate import locate_faces
 from synhead.faces.selection import FaceChoice
+from synhead.faces.sightings import Sightings, follow
 from synhead.faces.steady import CropPath, Movement, Steadiness, constant_path, crop_path
 from synhead.faces.tracking import crop_around
 from synhead.types import NDArray

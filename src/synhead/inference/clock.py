@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -17,7 +17,7 @@ class Clock:
     """Seconds spent in each stage by one thread. A stage within another is not counted for the outer one too."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[Stage] = Counter()
+        self.seconds: defaultdict[Stage, float] = defaultdict(float)
         self._inner: list[float] = []
 
     @contextmanager

@@ -12,6 +12,7 @@ from synhead.data.image import RgbImage
 from synhead.faces.crops import Crop
 from synhead.faces.paste import paste
 from synhead.inference.sources import reduced, reduction
+from synhead.provenance.label import Label
 
 __all__ = ["Composition", "Layout", "Step"]
 
@@ -34,34 +35,34 @@ class Step:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """``pasted``: into the source, no side longer than ``max_side``. Else squares in a row; with ``side_by_side``
-    those of the source and the driver come first.
+    those of the source and the driver come first. ``label``: in a corner, words, or None.
     """
 
     pasted: bool
     max_side: int | None = None
     side_by_side: bool = False
+    label: str | None = None
 
 
 class Composition:
-    """Puts frames together. A photograph is reduced once."""
+    """Puts frames of one ``size`` (width, height) together. A photograph is reduced once.
 
-    def __init__(self, layout: Layout) -> None:
+    Raises ProvenanceError for a label that does not fit.
+    """
+
+    def __init__(self, layout: Layout, size: tuple[int, int]) -> None:
+        self.size = size
         self._layout = layout
+        self._label = None if layout.label is None else Label(layout.label, size)
         self._seen: RgbImage | None = None
         self._ground: RgbImage | None = None
 
-    def size(self, source: tuple[int, int], faces: int, square: int, *, driver: bool) -> tuple[int, int]:
-        """(width, height) of the output for a source of that size."""
-        if self._layout.pasted:
-            factor = reduction(*source, self._layout.max_side)
-            return max(1, round(source[0] * factor)), max(1, round(source[1] * factor))
-        count = 2 * faces + int(driver) if self._layout.side_by_side else faces
-        return count * square, square
-
     def compose(self, step: Step) -> RgbImage:
         """The picture of one frame."""
-        if self._layout.pasted:
-            return self._paste(step)
+        picture = self._paste(step) if self._layout.pasted else self._row(step)
+        return picture if self._label is None else self._label.apply(picture)
+
+    def _row(self, step: Step) -> RgbImage:
         row: Sequence[RgbImage] = step.animated
         if self._layout.side_by_side:
             row = [*step.originals, *([] if step.driving is None else [step.driving]), *step.animated]

@@ -16,8 +16,6 @@ from synhead.data.video import read_frame
 from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
 from synhead.inference.footage import Footage, Shown
-from synhead.inference.keypoint_stream import rows
-from synhead.inference.report import CropFact, Spans, spans
 from synhead.inference.template import MotionTemplate
 from synhead.types import Keypoints
 

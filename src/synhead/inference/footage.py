@@ -12,9 +12,9 @@ from pathlib import Path
 from synhead.data.image import Fit, RgbImage
 from synhead.data.video import VideoInfo, VideoReader
 from synhead.faces.analyzer import FaceDetector
-from synhead.faces.crops import extract
-from synhead.faces.sightings import FaceScanner, Sightings
+from synhead.faces.crops import Crop, extract
 from synhead.faces.framing import FramedVideo, Framing, frame_video
+from synhead.faces.sightings import FaceScanner, Sightings
 from synhead.inference.clock import Clock
 
 __all__ = ["Footage", "Shown", "find_faces", "open_footage"]
@@ -25,7 +25,7 @@ LOOK_EVERY = 5
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A frame: its squares, one a chosen face; its whole picture if it was asked for, else the first square; its time."""
+    """A frame: its squares, one a chosen face; its whole picture, or the first square if that was not asked for."""
 
     index: int
     squares: tuple[RgbImage, ...]
@@ -58,6 +58,20 @@ class Footage:
         return self._reader.info
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, upright."""
+        return self.info.width, self.info.height
+
+    @property
+    def found(self) -> bool:
+        """Whether the squares are around faces that were found."""
+        return self.framed.found
+
+    def crops(self, index: int = 0) -> tuple[Crop, ...]:
+        """Of the squares of a frame."""
+        return tuple(path.at(index) for path in self.framed.paths)
+
+    @property
     def decoded_size(self) -> int | None:
         """Side to which frames are scaled as they are decoded; None: as large as they are."""
         return self._size if self._plain else None
@@ -81,12 +95,10 @@ class Footage:
         """Of a frame as the reader gives it."""
         if self._plain:
             return (image,)
-        return tuple(extract(image, path.at(index), self._size) for path in self.framed.paths)
+        return tuple(extract(image, crop, self._size) for crop in self.crops(index))
 
 
-def open_footage(
-    path: Path, framing: Framing, sightings: Sightings | None, shape: Shape, stack: ExitStack
-) -> Footage:
+def open_footage(path: Path, framing: Framing, sightings: Sightings | None, shape: Shape, stack: ExitStack) -> Footage:
     """The video, framed; closed with ``stack``. Raises MediaError, FaceError for a face that is never there.
 
     A square in the middle is scaled as it is decoded, so that full-size pictures are never made.

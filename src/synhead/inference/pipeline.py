@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
+from typing import Literal
 
-from synhead.data.files import check_input, check_output
+from synhead.data.files import check_input
+from synhead.data.outputs import OutputSpec, open_output
 from synhead.data.prefetch import prefetch
-from synhead.data.video import VIDEO_SUFFIXES, VideoWriter
 from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
 from synhead.inference.composition import Composition, Layout, Step
-from synhead.inference.drivers import TemplateDriver, VideoDriver, timed
+from synhead.inference.drivers import TemplateDriver, timed
 from synhead.inference.footage import Footage
 from synhead.inference.job import AnimationJob
-from synhead.inference.report import AnimationReport, CropFact, StageSeconds, spans
+from synhead.inference.report import AnimationReport, StageSeconds
 from synhead.inference.scene import Scene, open_scene
+from synhead.inference.sources import Photo
 from synhead.inference.steps import footage_steps, photo_steps
+from synhead.provenance.marker import default_marker
+from synhead.provenance.statement import Statement
 from synhead.types import Keypoints
 
 __all__ = ["AnimationJob", "AnimationReport", "Progress", "animate_video"]
@@ -30,24 +33,110 @@ WHOLE_FRAMES_AHEAD = 2
 """Full-size pictures read ahead: they may be large."""
 
 
-def animate_video(animator: Animator, job: AnimationJob, progress: Progress | None = None) -> AnimationReport:
+def animate_video(
+    animator: Animator, job: AnimationJob, progress: Progress | None = None, *, statement: Statement | None = None
+) -> AnimationReport:
     """Animate the source of ``job`` with the motion of its driver.
 
     For a photograph the output has the driver's timestamps and frame rate, for a source video its own. Memory does not
     grow with the length. An error or Ctrl-C leaves nothing behind and an earlier output untouched. ``progress`` is
-    called with the number of frames written and their expected total (None if unknown). Raises MediaError before any
-    work for bad inputs and outputs, FaceError where no face is found in the source.
+    called with the number of frames written and their expected total (None if unknown). ``statement``: what the mark
+    says of the model. Raises MediaError before any work for bad inputs and outputs, FaceError where no face is found.
     """
-    for path in (job.source, job.driving):
-        check_input(path)
-    check_output(job.output, inputs=(job.source, job.driving), suffixes=VIDEO_SUFFIXES)
-    clock = Clock()
+    _check_paths(job)
+    clock, frames = Clock(), 0
     with ExitStack() as stack:
         scene = open_scene(animator, job, clock, stack)
-        composition = Composition(_layout(job, scene))
-        origin = _reference(animator, job, scene)
-        size = composition.size(_source_size(scene), _faces(scene), animator.image_size, driver=scene.driver.shows)
-        writer = stack.enter_context(_writer(job, scene, size))
-        frames = 0
-        for step in _steps(animator, scene, origin, clock, stack)
-            ...
+        layout = Layout(
+            pasted=scene.pasted,
+            max_side=job.options.max_side,
+            side_by_side=job.options.side_by_side,
+            label=job.options.label,
+        )
+        composition = Composition(layout, scene.output_size(layout, animator.image_size))
+        marked = replace(statement or Statement(), source_type="composite" if scene.pasted else "trained")
+        spec = _spec(job, scene, composition.size, marked)
+        steps = _steps(animator, job, scene, clock, stack)
+        with clock.stage("encode"), open_output(job.output, spec) as output:
+            while (step := _next(steps, clock)) is not None:
+                with clock.stage("paste"):
+                    picture = composition.compose(step)
+                output.write(picture, time=step.time, duration=step.duration)
+                frames += 1
+                if progress is not None:
+                    progress(frames, scene.expected)
+            audio = output.audio
+        return AnimationReport(
+            frames=frames,
+            skipped=scene.skipped,
+            rate=scene.rate,
+            size=composition.size,
+            pasted=scene.pasted,
+            audio=audio,
+            marked=marked.source_uri,
+            source_crops=scene.source_crops(),
+            driving_crop=scene.driving_crop(),
+            reference=_reference_index(job, scene),
+            faceless=scene.faceless(),
+            source_faceless=scene.source_faceless(),
+            warnings=scene.warnings,
+            seconds=StageSeconds(
+                decode=clock.seconds["decode"] + scene.reading_seconds,
+                faces=clock.seconds["faces"],
+                model=clock.seconds["model"],
+                paste=clock.seconds["paste"],
+                encode=clock.seconds["encode"],
+            ),
+        )
+
+
+def _check_paths(job: AnimationJob) -> None:
+    """Wrong paths are told before any work. Raises MediaError."""
+    for path in (job.source, job.driving):
+        check_input(path)
+    open_output(job.output, OutputSpec(rate=Fraction(1), size=(2, 2), marking=None, inputs=(job.source, job.driving)))
+
+
+def _spec(job: AnimationJob, scene: Scene, size: tuple[int, int], statement: Statement) -> OutputSpec:
+    options = job.options
+    sound = {"driver": job.driving if scene.driver.shows else None, "source": job.source, "none": None}[options.audio]
+    if options.audio == "source" and not isinstance(scene.source, Footage):
+        sound = None
+    return OutputSpec(
+        rate=scene.rate,
+        size=size,
+        marking=default_marker(statement, certificate=options.certificate, key=options.key),
+        inputs=(job.source, job.driving),
+        audio_from=sound,
+        codec=options.codec,
+        crf=options.crf,
+        time_base=scene.time_base,
+    )
+
+
+def _reference_index(job: AnimationJob, scene: Scene) -> int:
+    if job.reference is not None:
+        return job.reference
+    recorded = scene.driver.template.reference if isinstance(scene.driver, TemplateDriver) else None
+    return recorded or 0
+
+
+def _reference(animator: Animator, job: AnimationJob, scene: Scene) -> Keypoints | None:
+    """The driver's keypoints that relative motion starts from; None: those of the first frame."""
+    index = _reference_index(job, scene)
+    return scene.driver.frame(index, animator) if index and animator.options.motion == "relative" else None
+
+
+def _steps(animator: Animator, job: AnimationJob, scene: Scene, clock: Clock, stack: ExitStack) -> Iterator[Step]:
+    origin = _reference(animator, job, scene)
+    driving = scene.driver.moves(animator, clock)
+    if isinstance(scene.source, Photo):
+        return photo_steps(animator, scene.source, driving, origin)
+    ahead = stack.enter_context(closing(prefetch(scene.source, WHOLE_FRAMES_AHEAD)))
+    sound: Literal["driver", "source"] = "driver" if job.options.audio == "driver" else "source"
+    return footage_steps(animator, scene.source, timed(ahead, clock), driving, origin, clock_of=sound)
+
+
+def _next(steps: Iterator[Step], clock: Clock) -> Step | None:
+    with clock.stage("model"):
+        return next(steps, None)

@@ -54,7 +54,8 @@ class AnimationReport:
     """``frames``: written. ``skipped``: driving frames that were damaged. ``size``: (width, height) of the output.
 
     ``pasted``: whether it shows the whole source. ``faceless``, ``source_faceless``: frames of the driving and the
-    source video in which the followed face was not seen; the crop stayed where it was. ``warnings``: one line each.
+    source video in which the followed face was not seen; the crop stayed where it was. ``marked``: IPTC's digital
+    source type that the output carries. ``warnings``: one line each.
     """
 
     frames: int
@@ -63,6 +64,7 @@ class AnimationReport:
     size: tuple[int, int]
     pasted: bool
     audio: AudioMode
+    marked: str
     source_crops: tuple[CropFact, ...]
     driving_crop: CropFact | None
     reference: int | None

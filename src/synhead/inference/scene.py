@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from fractions import Fraction
 
 from synhead.faces.analyzer import FaceDetector, FaceError
 from synhead.faces.framing import Framing
 from synhead.faces.mediapipe_backend import open_detector
 from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
-from synhead.inference.drivers import Driver, TemplateDriver, VideoDriver
+from synhead.inference.composition import Layout
+from synhead.inference.drivers import TemplateDriver, VideoDriver
 from synhead.inference.footage import Footage, Shape, find_faces, open_footage
 from synhead.inference.job import AnimationJob
-from synhead.inference.report import summary
-from synhead.inference.sources import Photo, is_larger, open_source
-from synhead.inference.template_file import TEMPLATE_SUFFIXES, read_template
+from synhead.inference.report import CropFact, Spans, spans, summary
+from synhead.inference.sources import Photo, is_larger, open_source, reduction
+from synhead.inference.template_file import is_template, read_template
 
 __all__ = ["Scene", "open_scene"]
 
@@ -30,9 +33,66 @@ class Scene:
     warnings: tuple[str, ...]
 
     @property
-    def timeline(self) -> Footage | Driver:
-        """Whose timestamps the output has."""
-        return self.source if isinstance(self.source, Footage) else self.driver
+    def rate(self) -> Fraction:
+        """Of the output, frames a second: a source video's own, else the driver's."""
+        return self.source.info.rate if isinstance(self.source, Footage) else self.driver.rate
+
+    @property
+    def time_base(self) -> Fraction:
+        """In which the output's times are whole."""
+        return self.source.info.time_base if isinstance(self.source, Footage) else self.driver.time_base
+
+    @property
+    def expected(self) -> int | None:
+        """Frames of the output, at most."""
+        return self.source.info.frames if isinstance(self.source, Footage) else self.driver.expected
+
+    @property
+    def faces(self) -> int:
+        """How many are animated."""
+        return len(self.source.crops())
+
+    @property
+    def skipped(self) -> int:
+        """Frames of the videos that were damaged, so far."""
+        return sum(footage.skipped for footage in self._videos())
+
+    @property
+    def reading_seconds(self) -> float:
+        """Spent in reading the videos, so far."""
+        return sum(footage.seconds for footage in self._videos())
+
+    def output_size(self, layout: Layout, side: int) -> tuple[int, int]:
+        """(width, height) of the output, where the model's squares are ``side`` pixels wide."""
+        if layout.pasted:
+            factor = reduction(*self.source.size, layout.max_side)
+            return max(1, round(self.source.size[0] * factor)), max(1, round(self.source.size[1] * factor))
+        return (2 * self.faces + int(self.driver.shows) if layout.side_by_side else self.faces) * side, side
+
+    def source_crops(self) -> tuple[CropFact, ...]:
+        """Squares of the source, as they begin."""
+        if isinstance(self.source, Footage):
+            return _path_facts(self.source)
+        chosen = self.source.framed.chosen or (None,)
+        return tuple(CropFact.of(crop, face=face) for crop, face in zip(self.source.crops(), chosen, strict=True))
+
+    def driving_crop(self) -> CropFact | None:
+        """The driver's square, if he is seen."""
+        return _path_facts(self.driver.footage)[0] if isinstance(self.driver, VideoDriver) else None
+
+    def faceless(self) -> Spans:
+        """Driving frames without the face."""
+        return spans(self.driver.footage.framed.missing) if isinstance(self.driver, VideoDriver) else ()
+
+    def source_faceless(self) -> Spans:
+        """Frames of a source video without the face."""
+        return spans(self.source.framed.missing) if isinstance(self.source, Footage) else ()
+
+    def _videos(self) -> Iterator[Footage]:
+        if isinstance(self.source, Footage):
+            yield self.source
+        if isinstance(self.driver, VideoDriver):
+            yield self.driver.footage
 
 
 def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitStack) -> Scene:
@@ -44,9 +104,7 @@ def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitS
     detector = _detector(job, stack, warnings)
     wanted = job.options.paste_back
     may_paste = wanted == "always" or (wanted == "auto" and job.framing.crop != "center")
-    shape = Shape(
-        size=animator.image_size, fit=animator.options.fit, whole=may_paste and not job.options.side_by_side
-    )
+    shape = Shape(size=animator.image_size, fit=animator.options.fit, whole=may_paste and not job.options.side_by_side)
     source = open_source(job.source, job.framing, shape, detector, clock, stack)
     driver = _driver(animator, job, detector, clock, stack)
     if isinstance(driver, VideoDriver):
@@ -59,8 +117,7 @@ def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitS
 
 def _detector(job: AnimationJob, stack: ExitStack, warnings: list[str]) -> FaceDetector | None:
     """None if no face is wanted, or if there is no backend to find one: then the middle of the picture has to do."""
-    template = job.driving.suffix.lower() in TEMPLATE_SUFFIXES
-    if not job.framing.wants_faces and (template or not job.driving_framing.wants_faces):
+    if not job.framing.wants_faces and (is_template(job.driving) or not job.driving_framing.wants_faces):
         return None
     try:
         return stack.enter_context(closing(open_detector()))
@@ -72,7 +129,7 @@ def _detector(job: AnimationJob, stack: ExitStack, warnings: list[str]) -> FaceD
 def _driver(
     animator: Animator, job: AnimationJob, detector: FaceDetector | None, clock: Clock, stack: ExitStack
 ) -> VideoDriver | TemplateDriver:
-    if job.driving.suffix.lower() in TEMPLATE_SUFFIXES:
+    if is_template(job.driving):
         template = read_template(job.driving)
         template.check_model(animator.fingerprint, name=str(job.driving))
         return TemplateDriver(template)
@@ -95,11 +152,10 @@ def _warn_of_faceless(footage: Footage, name: str, warnings: list[str]) -> None:
 
 def _is_worth_pasting(source: Photo | Footage, framing: Framing) -> bool:
     """Whether a crop was chosen, and the source shows more than it."""
-    if isinstance(source, Footage):
-        chosen = source.framed.found or framing.adjusts
-        size, crops = (source.info.width, source.info.height), [path.at(0) for path in source.framed.paths]
-    else:
-        chosen = bool(source.framed.faces) or framing.adjusts
-        height, width = source.image.shape[:2]
-        size, crops = (width, height), list(source.framed.crops)
-    return chosen and any(is_larger(*size, crop) for crop in crops)
+    chosen = source.found or framing.adjusts
+    return chosen and any(is_larger(*source.size, crop) for crop in source.crops())
+
+
+def _path_facts(footage: Footage) -> tuple[CropFact, ...]:
+    paths = footage.framed.paths
+    return tuple(CropFact.of(path.at(0), moves=path.following) for path in paths)

@@ -32,6 +32,21 @@ class Photo:
     framed: FramedPhoto
     squares: tuple[RgbImage, ...]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        height, width = self.image.shape[:2]
+        return width, height
+
+    @property
+    def found(self) -> bool:
+        """Whether the squares are around faces that were found."""
+        return bool(self.framed.faces)
+
+    def crops(self) -> tuple[Crop, ...]:
+        """Of the squares."""
+        return self.framed.crops
+
 
 def open_source(
     path: Path, framing: Framing, shape: Shape, detector: FaceDetector | None, clock: Clock, stack: ExitStack

@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import tee
+from typing import Literal
 
 from synhead.data.image import RgbImage
 from synhead.inference.animator import Animator
@@ -22,9 +23,7 @@ from synhead.types import Keypoints
 __all__ = ["footage_steps", "photo_steps"]
 
 
-def photo_steps(
-    animator: Animator, photo: Photo, driving: Iterable[Moves], origin: Keypoints | None
-) -> Iterator[Step]:
+def photo_steps(animator: Animator, photo: Photo, driving: Iterable[Moves], origin: Keypoints | None) -> Iterator[Step]:
     """Every face of a photograph moves as the one driver does: his keypoints are found once for all of them."""
     shown: deque[Move] = deque()
     motion = tee(_keypoints(driving, shown), len(photo.squares))
@@ -39,8 +38,9 @@ def photo_steps(
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """The driver's keypoints and square from ``begin`` on, in seconds since his first frame; gone at ``end``."""
+    """The driver's keypoints and square from ``begin`` to ``end``, in seconds since his first frame at ``origin``."""
 
+    origin: Fraction
     begin: Fraction
     end: Fraction
     keypoints: Keypoints
@@ -48,12 +48,18 @@ class _Moment:
 
 
 def footage_steps(
-    animator: Animator, source: Footage, frames: Iterable[Shown], driving: Iterable[Moves], origin: Keypoints | None
+    animator: Animator,
+    source: Footage,
+    frames: Iterable[Shown],
+    driving: Iterable[Moves],
+    origin: Keypoints | None,
+    *,
+    clock_of: Literal["source", "driver"],
 ) -> Iterator[Step]:
     """Every frame of the source is observed anew, and follows the driver's frame of that moment.
 
-    In relative motion the driver's movements are thus added to those of the source. The result has the source's
-    timestamps, and ends with the shorter of the two.
+    In relative motion the driver's movements are thus added to those of the source. The result has the frames and
+    distances in time of the source, on the clock of the file whose sound is kept, and ends with the shorter of the two.
     """
     moments = _moments(animator, driving)
     animator = _without_smoothing(animator)
@@ -71,8 +77,9 @@ def footage_steps(
             next(observer.follow([current.keypoints], reference=origin))
             for observer in _observers(animator, shown.squares)
         )
-        crops = tuple(path.at(shown.index) for path in source.framed.paths)
-        yield Step(animated, shown.squares, crops, shown.picture, current.square, shown.time, shown.duration)
+        crops = source.crops(shown.index)
+        time = shown.time if clock_of == "source" else moment + current.origin
+        yield Step(animated, shown.squares, crops, shown.picture, current.square, time, shown.duration)
 
 
 def _moments(animator: Animator, driving: Iterable[Moves]) -> Iterator[_Moment]:
@@ -85,7 +92,7 @@ def _moments(animator: Animator, driving: Iterable[Moves]) -> Iterator[_Moment]:
         move = shown.popleft()
         first = move.time if first is None else first
         begin = move.time - first
-        yield _Moment(begin, begin + move.duration, keypoints, move.square)
+        yield _Moment(first, begin, begin + move.duration, keypoints, move.square)
 
 
 def _keypoints(driving: Iterable[Moves], shown: deque[Move]) -> Iterator[Keypoints]:
