@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,13 +12,19 @@ import typer
 from synhead.app.console import remark, say
 from synhead.app.models import LoadedModel, choose, load_animator
 from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
+from synhead.app.preview import write_preview
 from synhead.config import ConfigError
 
 if TYPE_CHECKING:
     from synhead.faces.framing import Framing
+    from synhead.faces.steady import Movement
+    from synhead.inference.animator import Animator
+    from synhead.inference.motion_edits import MotionEdits
+    from synhead.inference.motion_parts import Part
     from synhead.inference.report import AnimationReport
+    from synhead.provenance.statement import Statement
 
-CropOption = "auto|center|LEFT,TOP,RIGHT,BOTTOM"
+CROP = "auto|center|LEFT,TOP,RIGHT,BOTTOM"
 
 
 def animate(
@@ -33,7 +41,7 @@ def animate(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     face: Annotated[str, typer.Option(metavar="all|largest|leftmost|N,N", help="Which faces of PORTRAIT.")] = "largest",
-    crop: Annotated[str, typer.Option(metavar=CropOption, help="Square of PORTRAIT that is animated.")] = "auto",
+    crop: Annotated[str, typer.Option(metavar=CROP, help="Square of PORTRAIT that is animated.")] = "auto",
     crop_scale: Annotated[float, typer.Option(help="Enlarge that square.")] = 1.0,
     crop_shift: Annotated[
         str, typer.Option(metavar="RIGHT,DOWN", help="Shift that square, in shares of its side.")
@@ -42,10 +50,8 @@ def animate(
     preview: Annotated[
         Path | None, typer.Option(help="Draw faces and squares of PORTRAIT here; without DRIVING do no more.")
     ] = None,
-    driving_face: Annotated[
-        str, typer.Option(metavar="largest|leftmost|N", help="Which face of DRIVING.")
-    ] = "largest",
-    driving_crop: Annotated[str, typer.Option(metavar=CropOption, help="Square of DRIVING.")] = "auto",
+    driving_face: Annotated[str, typer.Option(metavar="largest|leftmost|N", help="Which face of DRIVING.")] = "largest",
+    driving_crop: Annotated[str, typer.Option(metavar=CROP, help="Square of DRIVING.")] = "auto",
     crop_movement: Annotated[
         Literal["auto", "fixed", "follow"], typer.Option(help="Whether squares of videos follow the face.")
     ] = "auto",
@@ -58,15 +64,16 @@ def animate(
     ] = "relative",
     adapt_scale: Annotated[bool, typer.Option(help="Scale movements by the sizes of the two faces.")] = True,
     reference: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="INDEX", help="Driving frame posed like the portrait (relative motion)."),
-    ] = None,
+        str, typer.Option(metavar="auto|INDEX", help="Driving frame posed like the portrait (relative motion).")
+    ] = "auto",
     multiplier: Annotated[float, typer.Option(help="How large movements become; 1 as the driver's.")] = 1.0,
     smooth: Annotated[float, typer.Option(min=0.0, help="Smooth the motion over so many frames; 0 not at all.")] = 0.0,
-    parts: Annotated[Literal["all", "pose", "expression"], typer.Option(help="Part of the motion to follow.")] = "all",
+    parts: Annotated[Literal["all", "head", "face"], typer.Option(help="Part of the motion to follow.")] = "all",
     paste_back: Annotated[
         bool | None,
-        typer.Option("--paste-back/--crop-only", help="Put the square back into PORTRAIT; default: where one is chosen."),
+        typer.Option(
+            "--paste-back/--crop-only", help="Put the square back into PORTRAIT; default: if it is a part of it."
+        ),
     ] = None,
     max_side: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Longest side when pasted back; default: as PORTRAIT.")
@@ -92,15 +99,141 @@ def animate(
     as_json: Annotated[bool, typer.Option("--json", help="Print a report for programs.")] = False,
 ) -> None:
     """Animate PORTRAIT with the motion of DRIVING."""
-    from synhead.app.preview import write_preview  # heavy imports wait until a command runs
-    from synhead.app.progress import FrameProgress
+    framing = read_framing(crop, face=face, scale=crop_scale, shift=crop_shift, movement=crop_movement)
+    framing = replace(framing, upright=upright)
+    if fetch_face_model:
+        remark(f"face model: {fetch_model()}")
+    if preview is not None:
+        say(f"{preview}: {write_preview(portrait, framing, preview)}")
+        if driving is None and output is None:
+            return
+    if driving is None or output is None:
+        raise ConfigError("give DRIVING and --output; without them only --preview FILE can be made")
+    from synhead.app.progress import FrameProgress  # heavy imports wait until a command runs
     from synhead.inference.animator import AnimatorOptions
     from synhead.inference.job import AnimationJob, OutputOptions
+    from synhead.inference.pipeline import animate_video, check_paths
+
+    check_paths((portrait, driving), output)
+    options = AnimatorOptions(
+        motion=motion,
+        adapt_scale=adapt_scale,
+        edits=read_edits(multiplier, smooth, parts),
+        batch_size=batch,
+        fit=fit,
+    )
+    job = AnimationJob(
+        source=portrait,
+        driving=driving,
+        output=output,
+        framing=framing,
+        driving_framing=read_framing(driving_crop, face=driving_face, movement=crop_movement),
+        reference=read_reference(reference),
+        options=OutputOptions(
+            paste_back="auto" if paste_back is None else "always" if paste_back else "never",
+            max_side=max_side,
+            side_by_side=side_by_side,
+            audio=audio,
+            codec=codec,
+            crf=crf,
+            label=label,
+            certificate=sign_cert,
+            key=sign_key,
+        ),
+    )
+    animator, loaded = load_animator(choose(checkpoint, preset), device=device, precision=precision, options=options)
+    warn_if_untrained(loaded)
+    with FrameProgress(output.name) as progress:
+        report = animate_video(animator, job, progress.update, statement=statement_of(loaded))
+    tell(report, output, animator, loaded, as_json=as_json)
+
+
+def read_framing(
+    crop: str, *, face: str = "largest", scale: float = 1.0, shift: str = "0,0", movement: Movement = "auto"
+) -> Framing:
+    """From the options that say which square. Raises ConfigError, FaceError for a face that is not understood."""
+    from synhead.faces.framing import Framing
+
+    right, down = numbers(shift, 2, "--crop-shift takes RIGHT,DOWN in shares of the side, such as 0.1,-0.2")
+    word = crop.strip().lower()
+    box: tuple[float, ...] | None = None
+    if word not in ("auto", "center"):
+        box = numbers(crop, 4, f"--crop and --driving-crop take {CROP}, the numbers in pixels")
+    mode: Literal["auto", "center", "box"] = "box" if box else "center" if word == "center" else "auto"
+    return Framing(crop=mode, box=box, face=face, scale=scale, right=right, down=down, movement=movement)
+
+
+def numbers(text: str, count: int, usage: str) -> tuple[float, ...]:
+    """``count`` numbers with commas between them. Raises ConfigError with ``usage``."""
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if len(found) != count or not all(math.isfinite(number) for number in found):
+        raise ConfigError(f"{text!r} is not understood: {usage}")
+    return found
+
+
+def read_reference(text: str) -> int | None:
+    """An index, or None for ``auto``. Raises ConfigError."""
+    if text.strip().lower() == "auto":
+        return None
+    if not text.strip().isdecimal():
+        raise ConfigError(f"--reference {text!r} is not understood; choose auto or a frame's index, counted from 0")
+    return int(text)
+
+
+def read_edits(multiplier: float, smooth: float, parts: Part) -> MotionEdits:
+    """From the options about motion. Raises ConfigError."""
     from synhead.inference.motion_edits import MotionEdits
-    from synhead.inference.pipeline import animate_video
     from synhead.inference.smoothing import Smoothing
+
+    return MotionEdits(multiplier=multiplier, parts=parts, smoothing=Smoothing(frames=smooth) if smooth else None)
+
+
+def fetch_model() -> Path:
+    """The face model, downloaded if it is not there. Raises FaceError."""
+    from synhead.faces.task_file import fetch_task_file
+
+    return fetch_task_file()
+
+
+def statement_of(loaded: LoadedModel) -> Statement:
+    """What the marking says of the model."""
     from synhead.provenance.statement import Statement
 
-    framing = read_framing(
-        crop, crop_shift, face=face, scale=crop_scale, upright=upright, movement=crop_movement
+    return Statement(model=loaded.name)
+
+
+def warn_if_untrained(loaded: LoadedModel) -> None:
+    """Say plainly that the result will not be a face."""
+    if not loaded.trained:
+        remark(
+            f"note: these weights are UNTRAINED ({loaded.name}): everything runs, but the picture will not be a face. "
+            "Name trained weights with --checkpoint or SYNHEAD_CHECKPOINT.",
+            style="yellow",
+        )
+
+
+def tell(report: AnimationReport, output: Path, animator: Animator, loaded: LoadedModel, *, as_json: bool) -> None:
+    """What was done: one line, or JSON, as the result; remarks for the person."""
+    for warning in report.warnings:
+        remark(f"note: {warning}", style="yellow")
+    if report.skipped:
+        remark(f"note: {report.skipped} damaged frames were skipped", style="yellow")
+    if as_json:
+        say(report.to_json())
+        return
+    shown = "the whole picture" if report.pasted else "crop only"
+    width, height = report.size
+    say(
+        f"{output}: {report.frames} frames at {float(report.rate):g} fps, {width} x {height} ({shown}), sound: {report.audio}"
+    )
+    remark(f"reference: {report.reference_reason}")
+    seconds = report.seconds
+    speed = report.frames / max(seconds.model, 1e-9)
+    remark(
+        f"{loaded.name} on {animator.device} in {animator.precision}: decoding {seconds.decode:.1f} s, "
+        f"faces {seconds.faces:.1f} s, model {seconds.model:.1f} s ({speed:.1f} fps), "
+        f"pasting {seconds.paste:.1f} s, encoding {seconds.encode:.1f} s"
     )

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Protocol
 
 from synhead.data.image import RgbImage
 from synhead.data.prefetch import prefetch
-from synhead.data.video import read_frame
 from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
 from synhead.inference.footage import Footage, Shown
@@ -68,8 +66,8 @@ class Driver(Protocol):
 class VideoDriver:
     """A video, read ahead by a thread that ends with ``stack``."""
 
-    def __init__(self, path: Path, footage: Footage, stack: ExitStack) -> None:
-        self.path, self.footage, self._stack = path, footage, stack
+    def __init__(self, footage: Footage, stack: ExitStack) -> None:
+        self.footage, self._stack = footage, stack
 
     @property
     def rate(self) -> Fraction:
@@ -106,8 +104,7 @@ class VideoDriver:
 
     def frame(self, index: int, animator: Animator) -> Keypoints:
         """See Driver."""
-        image = read_frame(self.path, index, size=self.footage.decoded_size, fit=animator.options.fit).image
-        return next(animator.track([self.footage.squares(index, image)[0]]))
+        return next(animator.track([self.footage.square_of(index)]))
 
 
 class TemplateDriver:

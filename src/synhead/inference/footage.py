@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from synhead.data.image import Fit, RgbImage
-from synhead.data.video import VideoInfo, VideoReader
+from synhead.data.video import VideoInfo, VideoReader, read_frame
 from synhead.faces.analyzer import FaceDetector
 from synhead.faces.crops import Crop, extract
 from synhead.faces.framing import FramedVideo, Framing, frame_video
@@ -49,8 +49,14 @@ class Shape:
 class Footage:
     """A video whose squares are known; iterates once over its frames."""
 
-    def __init__(self, reader: VideoReader, framed: FramedVideo, size: int, *, whole: bool, plain: bool) -> None:
-        self.framed, self._reader, self._size, self._whole, self._plain = framed, reader, size, whole, plain
+    def __init__(self, reader: VideoReader, framed: FramedVideo, shape: Shape, *, plain: bool) -> None:
+        self.framed, self._reader, self._plain = framed, reader, plain
+        self._size, self._fit, self._whole = shape.size, shape.fit, shape.whole
+
+    @property
+    def path(self) -> Path:
+        """Of the video."""
+        return self._reader.path
 
     @property
     def info(self) -> VideoInfo:
@@ -72,11 +78,6 @@ class Footage:
         return tuple(path.at(index) for path in self.framed.paths)
 
     @property
-    def decoded_size(self) -> int | None:
-        """Side to which frames are scaled as they are decoded; None: as large as they are."""
-        return self._size if self._plain else None
-
-    @property
     def skipped(self) -> int:
         """Damaged frames so far."""
         return self._reader.skipped
@@ -90,6 +91,11 @@ class Footage:
         for index, frame in enumerate(self._reader):
             squares = self.squares(index, frame.image)
             yield Shown(index, squares, frame.image if self._whole else squares[0], frame.time, frame.duration)
+
+    def square_of(self, index: int) -> RgbImage:
+        """The first square of one frame, read apart. Raises MediaError if there is none of that index."""
+        image = read_frame(self.path, index, size=self._size if self._plain else None, fit=self._fit).image
+        return self.squares(index, image)[0]
 
     def squares(self, index: int, image: RgbImage) -> tuple[RgbImage, ...]:
         """Of a frame as the reader gives it."""
@@ -107,7 +113,7 @@ def open_footage(path: Path, framing: Framing, sightings: Sightings | None, shap
     reader = stack.enter_context(VideoReader(path, size=shape.size if plain else None, fit=shape.fit))
     info = reader.info
     framed = frame_video(sightings, (info.width, info.height), float(info.rate), framing)
-    return Footage(reader, framed, shape.size, whole=shape.whole, plain=plain)
+    return Footage(reader, framed, shape, plain=plain)
 
 
 def find_faces(path: Path, detector: FaceDetector, clock: Clock) -> Sightings:

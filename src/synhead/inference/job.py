@@ -51,7 +51,8 @@ class AnimationJob:
     """``source`` (a photograph or a video) moves as ``driving`` does, into ``output``.
 
     ``framing`` and ``driving_framing``: which squares of them the model sees. ``reference``: index of the driving frame
-    whose pose is taken to be the source's (relative motion); None: that of the template, else the first.
+    whose pose is taken to be the source's (relative motion). None: the frame most like the source where faces can be
+    compared, that of the template, else the first.
     """
 
     source: Path

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
 from synhead.data.files import check_input
@@ -14,9 +15,10 @@ from synhead.data.prefetch import prefetch
 from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
 from synhead.inference.composition import Composition, Layout, Step
-from synhead.inference.drivers import TemplateDriver, timed
+from synhead.inference.drivers import timed
 from synhead.inference.footage import Footage
 from synhead.inference.job import AnimationJob
+from synhead.inference.reference_choice import choose_reference
 from synhead.inference.report import AnimationReport, StageSeconds
 from synhead.inference.scene import Scene, open_scene
 from synhead.inference.sources import Photo
@@ -25,7 +27,7 @@ from synhead.provenance.marker import default_marker
 from synhead.provenance.statement import Statement
 from synhead.types import Keypoints
 
-__all__ = ["AnimationJob", "AnimationReport", "Progress", "animate_video"]
+__all__ = ["AnimationJob", "AnimationReport", "Progress", "animate_video", "check_paths"]
 
 Progress = Callable[[int, int | None], None]
 
@@ -43,7 +45,7 @@ def animate_video(
     called with the number of frames written and their expected total (None if unknown). ``statement``: what the mark
     says of the model. Raises MediaError before any work for bad inputs and outputs, FaceError where no face is found.
     """
-    _check_paths(job)
+    check_paths((job.source, job.driving), job.output)
     clock, frames = Clock(), 0
     with ExitStack() as stack:
         scene = open_scene(animator, job, clock, stack)
@@ -56,7 +58,8 @@ def animate_video(
         composition = Composition(layout, scene.output_size(layout, animator.image_size))
         marked = replace(statement or Statement(), source_type="composite" if scene.pasted else "trained")
         spec = _spec(job, scene, composition.size, marked)
-        steps = _steps(animator, job, scene, clock, stack)
+        reference = choose_reference(animator, job, scene, clock)
+        steps = _steps(animator, job, scene, reference.keypoints, clock, stack)
         with clock.stage("encode"), open_output(job.output, spec) as output:
             while (step := _next(steps, clock)) is not None:
                 with clock.stage("paste"):
@@ -76,10 +79,11 @@ def animate_video(
             marked=marked.source_uri,
             source_crops=scene.source_crops(),
             driving_crop=scene.driving_crop(),
-            reference=_reference_index(job, scene),
+            reference=reference.index,
+            reference_reason=reference.reason,
             faceless=scene.faceless(),
             source_faceless=scene.source_faceless(),
-            warnings=scene.warnings,
+            warnings=(*scene.warnings, *reference.warnings),
             seconds=StageSeconds(
                 decode=clock.seconds["decode"] + scene.reading_seconds,
                 faces=clock.seconds["faces"],
@@ -90,11 +94,11 @@ def animate_video(
         )
 
 
-def _check_paths(job: AnimationJob) -> None:
+def check_paths(inputs: tuple[Path, ...], output: Path) -> None:
     """Wrong paths are told before any work. Raises MediaError."""
-    for path in (job.source, job.driving):
+    for path in inputs:
         check_input(path)
-    open_output(job.output, OutputSpec(rate=Fraction(1), size=(2, 2), marking=None, inputs=(job.source, job.driving)))
+    open_output(output, OutputSpec(rate=Fraction(1), size=(2, 2), marking=None, inputs=inputs))
 
 
 def _spec(job: AnimationJob, scene: Scene, size: tuple[int, int], statement: Statement) -> OutputSpec:
@@ -114,21 +118,9 @@ def _spec(job: AnimationJob, scene: Scene, size: tuple[int, int], statement: Sta
     )
 
 
-def _reference_index(job: AnimationJob, scene: Scene) -> int:
-    if job.reference is not None:
-        return job.reference
-    recorded = scene.driver.template.reference if isinstance(scene.driver, TemplateDriver) else None
-    return recorded or 0
-
-
-def _reference(animator: Animator, job: AnimationJob, scene: Scene) -> Keypoints | None:
-    """The driver's keypoints that relative motion starts from; None: those of the first frame."""
-    index = _reference_index(job, scene)
-    return scene.driver.frame(index, animator) if index and animator.options.motion == "relative" else None
-
-
-def _steps(animator: Animator, job: AnimationJob, scene: Scene, clock: Clock, stack: ExitStack) -> Iterator[Step]:
-    origin = _reference(animator, job, scene)
+def _steps(
+    animator: Animator, job: AnimationJob, scene: Scene, origin: Keypoints | None, clock: Clock, stack: ExitStack
+) -> Iterator[Step]:
     driving = scene.driver.moves(animator, clock)
     if isinstance(scene.source, Photo):
         return photo_steps(animator, scene.source, driving, origin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from synhead.data.video import VideoReader
 from synhead.faces.analyzer import FaceAnalyzer, FaceError, FaceLandmarks
 from synhead.faces.pose import HeadPose
 from synhead.inference.face_shape import FaceShape, Openings, face_shape, pose_change, shape_difference
+
+View = Callable[[int, RgbImage], RgbImage]
+"""From a frame's index and picture to what is looked at."""
 
 MAX_LOOKS = 150
 DEFAULT_STEP = 5
@@ -93,18 +96,20 @@ def best_reference(portrait: FaceLandmarks | None, faces: Iterable[FaceLandmarks
 
 
 def find_reference(
-    analyzer: FaceAnalyzer, portrait: RgbImage, driving: Path, *, step: int | None = None
+    analyzer: FaceAnalyzer, portrait: RgbImage, driving: Path, *, step: int | None = None, view: View | None = None
 ) -> ReferenceMatch:
     """The best frame of a video, reading it once for every ``step``-th frame and once more around the best of these.
 
     Only the frames that are looked at are converted, and none is kept. ``step``: by default such that about 150 are
-    looked at. ``analyzer`` must be in image mode, since frames are skipped; the largest face counts. Raises FaceError
-    as ReferenceSearch does, MediaError for what is no video.
+    looked at. ``view``: what to look at of a frame, by default all of it. ``analyzer`` must be in image mode, since
+    frames are skipped; the largest face counts. Raises FaceError as ReferenceSearch does, MediaError for what is no
+    video.
     """
+    view = view or _all_of_it
     search = ReferenceSearch(_largest(analyzer, portrait))
     step = step or _step(driving)
     for index, image in _pictures(driving, step):
-        search.offer(index, _largest(analyzer, image))
+        search.offer(index, _largest(analyzer, view(index, image)))
     near = {
         index
         for candidate in search.candidates()
@@ -113,7 +118,7 @@ def find_reference(
     }
     if near:
         for index, image in _pictures(driving, 1, near):
-            search.offer(index, _largest(analyzer, image))
+            search.offer(index, _largest(analyzer, view(index, image)))
     return search.best()
 
 
@@ -144,6 +149,11 @@ def _expressions(openings: Openings) -> Iterator[str]:
     for what, difference, threshold in (("mouth is", openings.mouth, MOUTH), ("eyes are", openings.eyes, EYES)):
         if abs(difference) >= threshold:
             yield f"the {what} {'wider open' if difference > 0 else 'more closed'}"
+
+
+def _all_of_it(index: int, image: RgbImage) -> RgbImage:
+    del index
+    return image
 
 
 def _largest(analyzer: FaceAnalyzer, image: RgbImage) -> FaceLandmarks | None:

@@ -51,11 +51,12 @@ class CropFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnimationReport:
-    """``frames``: written. ``skipped``: driving frames that were damaged. ``size``: (width, height) of the output.
+    """``frames``: written. ``skipped``: frames that were damaged. ``size``: (width, height) of the output. ``pasted``:
+    whether it shows the whole source. ``marked``: IPTC's digital source type that it carries.
 
-    ``pasted``: whether it shows the whole source. ``faceless``, ``source_faceless``: frames of the driving and the
-    source video in which the followed face was not seen; the crop stayed where it was. ``marked``: IPTC's digital
-    source type that the output carries. ``warnings``: one line each.
+    ``reference``: driving frame that relative motion starts from. ``faceless``, ``source_faceless``: frames of the
+    driving and the source video in which the followed face was not seen; the crop stayed where it was. ``warnings``:
+    one line each.
     """
 
     frames: int
@@ -67,7 +68,8 @@ class AnimationReport:
     marked: str
     source_crops: tuple[CropFact, ...]
     driving_crop: CropFact | None
-    reference: int | None
+    reference: int
+    reference_reason: str
     faceless: Spans
     source_faceless: Spans
     warnings: tuple[str, ...]

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 
+from synhead.data.image import RgbImage
 from synhead.faces.analyzer import FaceDetector, FaceError
 from synhead.faces.framing import Framing
 from synhead.faces.mediapipe_backend import open_detector
@@ -68,6 +69,10 @@ class Scene:
             factor = reduction(*self.source.size, layout.max_side)
             return max(1, round(self.source.size[0] * factor)), max(1, round(self.source.size[1] * factor))
         return (2 * self.faces + int(self.driver.shows) if layout.side_by_side else self.faces) * side, side
+
+    def first_square(self) -> RgbImage:
+        """Of the source."""
+        return self.source.square_of(0) if isinstance(self.source, Footage) else self.source.squares[0]
 
     def source_crops(self) -> tuple[CropFact, ...]:
         """Squares of the source, as they begin."""
@@ -136,7 +141,7 @@ def _driver(
     framing = job.driving_framing
     sightings = find_faces(job.driving, detector, clock) if detector and framing.wants_faces else None
     shape = Shape(size=animator.image_size, fit=animator.options.fit)
-    return VideoDriver(job.driving, open_footage(job.driving, framing, sightings, shape, stack), stack)
+    return VideoDriver(open_footage(job.driving, framing, sightings, shape, stack), stack)
 
 
 def _warn_of_faceless(footage: Footage, name: str, warnings: list[str]) -> None:
