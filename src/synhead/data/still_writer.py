@@ -8,17 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from synhead.data.errors import MediaError
 from synhead.data.files import check_folder_output, check_output, replacing, replacing_folder
-from synhead.data.image import IMAGE_SUFFIXES, RgbImage
+from synhead.data.image import IMAGE_SUFFIXES, QUALITY, RgbImage, encode_image
 from synhead.data.output import Output, OutputSpec
 
 INDEX = "sequence.json"
 INDEX_FORMAT = "synhead-png-sequence"
-QUALITY = 95
 XMP_CHUNK = "XML:com.adobe.xmp"
 
 
@@ -29,9 +27,9 @@ class _PictureOutput(Output):
         marking = self._spec.marking
         packet = None if marking is None else marking.packet(path)
         try:
-            Image.fromarray(image).save(path, **_options(path.suffix.lower(), packet))
+            path.write_bytes(encode_image(image, path.suffix, **_options(path.suffix.lower(), packet)))
         except OSError as error:
-            raise self._failure(error) from error
+            raise self._failure(error.strerror) from error
 
 
 class StillOutput(_PictureOutput):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synhead.provenance import extras
 from synhead.provenance.errors import ProvenanceError
 from synhead.provenance.statement import GENERATOR, Statement, version
 
@@ -29,6 +29,7 @@ MEDIA_TYPES: dict[str, str] = {
 }
 """Of the kinds we write, those that C2PA can be embedded in."""
 
+UNTRUSTED = "signingCredential.untrusted"
 MODEL_LABEL = "org.synhead.model"
 _OFFLINE: dict[str, Any] = {
     "builder": {"thumbnail": {"enabled": False}},
@@ -48,10 +49,20 @@ class ManifestReport:
     model_sha256: str | None
     signer: str
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The problems but that nobody we know vouches for the signer."""
+        return tuple(code for code in self.problems if code != UNTRUSTED)
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether manifest, signature and file fit."""
+        return self.state in ("Valid", "Trusted") and not self.failures
+
 
 def takes_manifest(path: Path) -> bool:
     """Whether this kind of file can hold a manifest and c2pa-python is installed."""
-    return path.suffix.lower() in MEDIA_TYPES and find_spec("c2pa") is not None
+    return path.suffix.lower() in MEDIA_TYPES and extras.installed("c2pa")
 
 
 def sign_file(path: Path, statement: Statement, credentials: Credentials) -> None:
@@ -72,6 +83,7 @@ def sign_file(path: Path, statement: Statement, credentials: Credentials) -> Non
                 _add_ingredient(builder, statement.source_photo)
             with path.open("rb") as given, signed.open("w+b") as written, c2pa.Signer.from_info(info) as signer:
                 builder.sign(signer, MEDIA_TYPES[path.suffix.lower()], given, written)
+        _check(signed)
         signed.replace(path)
     except c2pa.C2paError as error:
         raise ProvenanceError(
@@ -97,6 +109,16 @@ def read_manifest(path: Path, anchors: bytes | None) -> ManifestReport | None:
         return None
     except c2pa.C2paError as error:
         return _unreadable(str(error))
+
+
+def _check(signed: Path) -> None:
+    """The library signs with certificates that it refuses when it reads; a mark that does not hold is no mark."""
+    report = read_manifest(signed, None)
+    if report is None or not report.is_intact:
+        problems = "no manifest" if report is None else ", ".join(report.failures)
+        raise ProvenanceError(
+            f"the mark would not hold ({problems}); use a certificate that C2PA allows, and valid now"
+        )
 
 
 def _definition(statement: Statement) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synhead.provenance import manifest
+from synhead.provenance import extras, manifest
 from synhead.provenance.errors import ProvenanceError
 from synhead.provenance.seal import seal_file, slot_size
 from synhead.provenance.statement import Statement
@@ -57,9 +56,9 @@ def default_marker(
     ProvenanceError for a signer that cannot sign, also where a signer is named but the extra is not installed.
     """
     statement = statement or Statement()
-    if find_spec("cryptography") is None:
+    if not extras.installed("cryptography"):
         if certificate is not None or key is not None:
-            raise ProvenanceError("signing needs more packages; pip install 'synhead[provenance]'")
+            raise ProvenanceError(f"signing needs more packages; {extras.REMEDY}")
         return Marker(statement, None)
     from synhead.provenance.credentials import find_credentials  # noqa: PLC0415 - optional
 

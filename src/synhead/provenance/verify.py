@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from synhead.provenance import manifest
+from synhead.provenance import extras, manifest
 from synhead.provenance.errors import ProvenanceError
 from synhead.provenance.seal import Seal, digest, read_seal
 from synhead.provenance.xmp import Packet, find_packet
 
 Carrier = Literal["c2pa", "seal", "xmp", "none"]
 State = Literal["intact", "broken", "unsealed", "unmarked"]
-
-_UNTRUSTED = "signingCredential.untrusted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +59,7 @@ def verify_file(path: Path, *, anchors: bytes | None = None) -> Verdict:
 
 
 def _of_manifest(path: Path, report: manifest.ManifestReport) -> Verdict:
-    problems = tuple(code for code in report.problems if code != _UNTRUSTED)
-    intact = report.state in ("Valid", "Trusted") and not problems
+    intact = report.is_intact
     return Verdict(
         path=path,
         carrier="c2pa",
@@ -75,7 +71,7 @@ def _of_manifest(path: Path, report: manifest.ManifestReport) -> Verdict:
         model=report.model,
         model_sha256=report.model_sha256,
         signer=report.signer,
-        problem=None if intact else ", ".join(problems) or report.state,
+        problem=None if intact else ", ".join(report.failures) or report.state,
     )
 
 
@@ -103,8 +99,8 @@ def _of_packet(path: Path, packet: Packet, anchors: bytes | None) -> Verdict:
 
 def _signed(said: Verdict, seal: Seal, anchors: bytes | None) -> Verdict:
     """The bytes are as the seal says; whether the seal is the signer's."""
-    if find_spec("cryptography") is None:
-        raise ProvenanceError(f"{said.path} is signed; to check that, pip install 'synhead[provenance]'")
+    if not extras.installed("cryptography"):
+        raise ProvenanceError(f"{said.path} is signed; to check that, {extras.REMEDY}")
     from synhead.provenance import credentials  # noqa: PLC0415 - optional
 
     said = replace(said, signed=True, signer=credentials.common_name(seal.certificates))
@@ -116,5 +112,5 @@ def _signed(said: Verdict, seal: Seal, anchors: bytes | None) -> Verdict:
 
 def _why_unsealed(path: Path) -> str:
     if path.suffix.lower() in manifest.MEDIA_TYPES and not manifest.takes_manifest(path):
-        return "to check its C2PA manifest, pip install 'synhead[provenance]'"
+        return f"to check its C2PA manifest, {extras.REMEDY}"
     return "its manifest was removed: nothing shows whether the file has changed"
