@@ -224,11 +224,9 @@ def tell(report: AnimationReport, output: Path, animator: Animator, loaded: Load
     if as_json:
         say(report.to_json())
         return
-    shown = "the whole picture" if report.pasted else "crop only"
     width, height = report.size
-    say(
-        f"{output}: {report.frames} frames at {float(report.rate):g} fps, {width} x {height} ({shown}), sound: {report.audio}"
-    )
+    shown = f"{width} x {height} ({'the whole picture' if report.pasted else 'crop only'})"
+    say(f"{output}: {report.frames} frames at {float(report.rate):g} fps, {shown}, sound: {report.audio}")
     remark(f"reference: {report.reference_reason}")
     seconds = report.seconds
     speed = report.frames / max(seconds.model, 1e-9)

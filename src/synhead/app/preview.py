@@ -37,4 +37,4 @@ def write_preview(source: Path, framing: Framing, target: Path) -> str:
     else:
         framed = frame_photo(image, framing, None)
     write_image(target, draw_preview(image, framed.faces, framed.crops))
-    return f"{len(framed.faces)} faces, {len(framed.crops)} crops"
+    return f"faces: {len(framed.faces)}, crops: {len(framed.crops)}"

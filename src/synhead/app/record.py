@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from synhead.app.animate import CROP, read_framing
 from synhead.app.console import remark, say
 from synhead.app.models import choose, load_animator
 from synhead.app.options import CheckpointOption, DeviceOption, PresetOption
@@ -18,8 +19,14 @@ def record(
     checkpoint: CheckpointOption = None,
     preset: PresetOption = None,
     device: DeviceOption = "auto",
+    crop: Annotated[str, typer.Option(metavar=CROP, help="Square of DRIVING.")] = "auto",
+    face: Annotated[str, typer.Option(metavar="largest|leftmost|N", help="Which face of DRIVING.")] = "largest",
+    crop_movement: Annotated[
+        Literal["auto", "fixed", "follow"], typer.Option(help="Whether the square follows the face.")
+    ] = "auto",
     fit: Annotated[
-        Literal["crop", "stretch", "pad"], typer.Option(help="How frames that are not square become square.")
+        Literal["crop", "stretch", "pad"],
+        typer.Option(help="How frames in which no face is looked for become square."),
     ] = "crop",
     batch: Annotated[int, typer.Option(min=1, help="Frames run together.")] = 8,
     reference: Annotated[
@@ -35,6 +42,7 @@ def record(
 
     check_input(driving)
     check_output(output, inputs=(driving,), suffixes=TEMPLATE_SUFFIXES)
+    framing = read_framing(crop, face=face, movement=crop_movement)
     options = AnimatorOptions(batch_size=batch, fit=fit)
     animator, loaded = load_animator(choose(checkpoint, preset), device=device, precision="fp32", options=options)
     if not loaded.trained:
@@ -45,10 +53,17 @@ def record(
         )
     with FrameProgress(output.name) as progress:
         recording = record_video(
-            animator, driving, checkpoint=loaded.name, reference=reference, progress=progress.update
+            animator,
+            driving,
+            checkpoint=loaded.name,
+            reference=reference,
+            framing=framing,
+            progress=progress.update,
         )
     template = recording.template
     write_template(output, template, inputs=(driving,))
+    for warning in recording.warnings:
+        remark(f"note: {warning}", style="yellow")
     if recording.skipped:
         remark(f"note: {recording.skipped} damaged frames were skipped", style="yellow")
     say(f"{output}: {len(template)} frames at {float(template.rate):g} fps, recorded with {loaded.name}")

@@ -21,6 +21,7 @@ __all__ = [
     "intersection_over_union",
     "padded_region",
     "union",
+    "whole_picture",
 ]
 
 
@@ -82,6 +83,11 @@ class SquareCrop:
     left: int
     top: int
     side: int
+
+
+def whole_picture(width: int, height: int) -> Box:
+    """The box of a picture of that size."""
+    return Box(0.0, 0.0, float(width), float(height))
 
 
 def contains(outer: Box, inner: Box) -> bool:

@@ -15,7 +15,7 @@ from synhead.faces.locate import locate_faces
 from synhead.faces.selection import FaceChoice
 from synhead.faces.sightings import Sightings, follow
 from synhead.faces.steady import CropPath, Movement, Steadiness, constant_path, crop_path
-from synhead.faces.tracking import crop_around
+from synhead.faces.tracking import crop_for
 from synhead.types import NDArray
 
 __all__ = ["FramedPhoto", "FramedVideo", "Framing", "frame_photo", "frame_video"]
@@ -153,7 +153,7 @@ def _each_face(choice: FaceChoice, sightings: Sightings) -> list[FaceChoice]:
 
 def _around(face: FaceBox, framing: Framing) -> Crop:
     """The training crop of a face; turned about the middle of the face with its eyes if asked for."""
-    crop = crop_around([face.box])
+    crop = crop_for(face.box)
     if not framing.upright:
         return crop
     x, y = face.box.centre

@@ -11,13 +11,13 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from synhead.faces.analyzer import FaceBox, FaceDetector
-from synhead.faces.boxes import Box, intersection_over_union
+from synhead.faces.boxes import Box, intersection_over_union, whole_picture
 from synhead.faces.selection import left_to_right
 from synhead.types import NDArray
 
 __all__ = ["locate_faces", "thumbnail"]
 
-RGB = UInt8[NDArray[np.uint8], "h w 3"]
+RGB = UInt8[NDArray[np.uint8], "_ _ 3"]
 
 _LOOK_PX = 640
 """Side to which a picture is reduced before the detector sees it: what is finer it would not use."""
@@ -34,7 +34,7 @@ _SURE = 0.6
 def locate_faces(image: RGB, detector: FaceDetector) -> tuple[FaceBox, ...]:
     """All faces, from left to right; empty if there is none."""
     height, width = image.shape[:2]
-    found = list(_look(image, Box(0, 0, width, height), detector))
+    found = list(_look(image, whole_picture(width, height), detector))
     for division in _DIVISIONS:
         side = min(height, width) // division
         if side < _WORTH_TILES_PX or (found and division > _DIVISIONS[0]):
@@ -59,17 +59,17 @@ def thumbnail(image: RGB, limit: int = _LOOK_PX) -> tuple[RGB, float]:
 
 def _look(image: RGB, part: Box, detector: FaceDetector) -> Iterator[FaceBox]:
     """Faces that the detector sees in a part (whole pixels) of the picture, in coordinates of the picture."""
-    left, top = round(part.left), round(part.top)
-    small, factor = thumbnail(image[top : round(part.bottom), left : round(part.right)])
+    left, top, right, bottom = (round(edge) for edge in (part.left, part.top, part.right, part.bottom))
+    small, factor = thumbnail(image[top:bottom, left:right])
     for face in detector.boxes(small):
-        yield replace(face, box=face.box.scaled(factor, left=left, top=top))
+        yield replace(face, box=face.box.scaled(factor, left=float(left), top=float(top)))
 
 
 def _tiles(width: int, height: int, side: int) -> Iterator[Box]:
     """Squares covering the picture, neighbours overlapping by at least half."""
     for top in _starts(height, side):
         for left in _starts(width, side):
-            yield Box(left, top, left + side, top + side)
+            yield Box(float(left), float(top), float(left + side), float(top + side))
 
 
 def _starts(length: int, side: int) -> list[int]:
@@ -81,7 +81,9 @@ def _confirmed(image: RGB, candidate: FaceBox, detector: FaceDetector, known: Se
     """The candidate as a closer look at its surroundings shows it: at most one face, none if that shows nothing."""
     height, width = image.shape[:2]
     around = candidate.box.grown(left=_ROOM, top=_ROOM, right=_ROOM, bottom=_ROOM)
-    part = Box(max(0, around.left), max(0, around.top), min(width, around.right), min(height, around.bottom))
+    part = Box(
+        max(0.0, around.left), max(0.0, around.top), min(float(width), around.right), min(float(height), around.bottom)
+    )
     if min(part.width, part.height) < 2:
         return []
     seen = [

@@ -15,7 +15,7 @@ from synhead.faces.boxes import Box
 from synhead.faces.crops import Crop, lay_out
 from synhead.types import NDArray
 
-__all__ = ["Seam", "match_colours", "paste", "seam_mask"]
+__all__ = ["Seam", "covered", "match_colours", "paste", "seam_mask"]
 
 RGB = UInt8[NDArray[np.uint8], "h w 3"]
 Square = UInt8[NDArray[np.uint8], "s s 3"]
@@ -37,7 +37,7 @@ class Seam:
     """
 
     fade: float = 0.14
-    fade_below: float = 0.08
+    fade_below: float = 0.1
     corner: float = 0.3
 
 
@@ -47,15 +47,15 @@ def paste(picture: RGB, square: Square, original: Square, crop: Crop, seam: Seam
     What lies outside the picture is left out; a side of the crop on or beyond the picture's edge is not faded.
     """
     height, width = picture.shape[:2]
-    left, top, right, bottom = _whole_pixels(crop, width, height)
-    if left >= right or top >= bottom:
+    rows, columns = covered(crop, width, height)
+    if rows.start >= rows.stop or columns.start >= columns.stop:
         return
-    place = Box(left, top, right, bottom)
+    place = Box(float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
     mask = seam_mask(len(square), _open_sides(crop, width, height), seam or Seam())
     matched = match_colours(square, original, mask)
     over = lay_out(matched, crop, place).astype(np.uint16)
     share = lay_out(mask, crop, place).astype(np.uint16)[..., None]
-    under = picture[top:bottom, left:right]
+    under = picture[rows, columns]
     under[...] = (over * share + under * (255 - share) + 127) // 255
 
 
@@ -84,16 +84,16 @@ def seam_mask(
     return mask
 
 
-def _whole_pixels(crop: Crop, width: int, height: int) -> tuple[int, int, int, int]:
-    """Edges of the region to change: the pixels inside an upright crop, those touched by a tilted one."""
+def covered(crop: Crop, width: int, height: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture that pasting changes: pixels inside an upright crop, those touched by a tilted one.
+
+    Empty slices if the crop lies outside.
+    """
     bounds = crop.bounds()
     begin, end = (math.floor, math.ceil) if crop.tilt else (math.ceil, math.floor)
-    return (
-        max(0, begin(bounds.left)),
-        max(0, begin(bounds.top)),
-        min(width, end(bounds.right)),
-        min(height, end(bounds.bottom)),
-    )
+    left, top = min(width, max(0, begin(bounds.left))), min(height, max(0, begin(bounds.top)))
+    right, bottom = max(left, min(width, end(bounds.right))), max(top, min(height, end(bounds.bottom)))
+    return slice(top, bottom), slice(left, right)
 
 
 def match_colours(square: Square, original: Square, mask: UInt8[NDArray[np.uint8], "s s"]) -> Square:

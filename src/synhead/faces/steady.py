@@ -12,7 +12,7 @@ from jaxtyping import Float
 from synhead.faces.boxes import Box
 from synhead.faces.crops import Crop
 from synhead.faces.sightings import Followed
-from synhead.faces.tracking import Track, crop_around
+from synhead.faces.tracking import Track, crop_around, crop_for
 from synhead.types import NDArray
 
 __all__ = ["CropPath", "Steadiness", "constant_path", "crop_path", "smooth_path"]
@@ -118,12 +118,12 @@ def _gaussian(values: Path, sigma: float) -> Path:
 
 
 def _targets(track: Track, first: int, last: int) -> Path:
-    crops = [crop_around([track.at(frame)]) for frame in range(first, last + 1)]
+    crops = [crop_for(track.at(frame)) for frame in range(first, last + 1)]
     return np.array([(crop.x, crop.y, crop.side) for crop in crops])
 
 
 def _needed(track: Track) -> float:
-    return float(np.median([crop_around([box]).side for box in track.boxes]))
+    return float(np.median([crop_for(box).side for box in track.boxes]))
 
 
 def _typical(boxes: list[Box]) -> list[Box]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from synhead.data.image import RgbImage
 from synhead.faces.crops import Crop
-from synhead.faces.paste import paste
+from synhead.faces.paste import covered, paste
 from synhead.inference.sources import reduced, reduction
 from synhead.provenance.label import Label
 
@@ -56,9 +56,10 @@ class Composition:
         self._label = None if layout.label is None else Label(layout.label, size)
         self._seen: RgbImage | None = None
         self._ground: RgbImage | None = None
+        self._canvas: RgbImage | None = None
 
     def compose(self, step: Step) -> RgbImage:
-        """The picture of one frame."""
+        """The picture of one frame; it is overwritten with the next one."""
         picture = self._paste(step) if self._layout.pasted else self._row(step)
         return picture if self._label is None else self._label.apply(picture)
 
@@ -69,10 +70,15 @@ class Composition:
         return row[0] if len(row) == 1 else np.concatenate(row, axis=1)
 
     def _paste(self, step: Step) -> RgbImage:
-        if self._ground is None or step.picture is not self._seen:
+        """Only what the squares cover changes from frame to frame of a photograph; the rest is not copied again."""
+        if self._ground is None or self._canvas is None or step.picture is not self._seen:
             self._seen, self._ground = step.picture, reduced(step.picture, self._layout.max_side)
-        picture = self._ground.copy()
+            self._canvas = self._ground.copy()
         factor = reduction(step.picture.shape[1], step.picture.shape[0], self._layout.max_side)
-        for animated, original, crop in zip(step.animated, step.originals, step.crops, strict=True):
-            paste(picture, animated, original, crop.scaled(factor))
-        return picture
+        crops = [crop.scaled(factor) for crop in step.crops]
+        for crop in crops:
+            place = covered(crop, *self.size)
+            self._canvas[place] = self._ground[place]
+        for animated, original, crop in zip(step.animated, step.originals, crops, strict=True):
+            paste(self._canvas, animated, original, crop)
+        return self._canvas

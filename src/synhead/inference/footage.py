@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -11,13 +11,15 @@ from pathlib import Path
 
 from synhead.data.image import Fit, RgbImage
 from synhead.data.video import VideoInfo, VideoReader, read_frame
-from synhead.faces.analyzer import FaceDetector
+from synhead.faces.analyzer import FaceDetector, FaceError
 from synhead.faces.crops import Crop, extract
 from synhead.faces.framing import FramedVideo, Framing, frame_video
+from synhead.faces.mediapipe_backend import open_detector
 from synhead.faces.sightings import FaceScanner, Sightings
 from synhead.inference.clock import Clock
+from synhead.inference.report import summary
 
-__all__ = ["Footage", "Shown", "find_faces", "open_footage"]
+__all__ = ["Footage", "Shape", "Shown", "detector_if_there", "faceless_warnings", "framed_footage"]
 
 LOOK_EVERY = 5
 """Frames between two looks for faces; a gap in which a face is lost is looked at frame by frame."""
@@ -114,6 +116,35 @@ def open_footage(path: Path, framing: Framing, sightings: Sightings | None, shap
     info = reader.info
     framed = frame_video(sightings, (info.width, info.height), float(info.rate), framing)
     return Footage(reader, framed, shape, plain=plain)
+
+
+def framed_footage(
+    path: Path, framing: Framing, shape: Shape, detector: FaceDetector | None, clock: Clock, stack: ExitStack
+) -> Footage:
+    """The video with the squares that ``framing`` asks for: both passes. ``detector`` None: no face is looked for."""
+    sightings = find_faces(path, detector, clock) if detector and framing.wants_faces else None
+    return open_footage(path, framing, sightings, shape, stack)
+
+
+def detector_if_there(stack: ExitStack) -> tuple[FaceDetector | None, str]:
+    """A detector that is closed with ``stack``; or None, and what that means, if there is no backend."""
+    try:
+        return stack.enter_context(closing(open_detector())), ""
+    except FaceError as error:
+        return None, f"no faces can be looked for, so the square in the middle is taken: {error}"
+
+
+def faceless_warnings(footage: Footage, name: str) -> tuple[str, ...]:
+    """What to tell of frames without the face."""
+    missing = footage.framed.missing
+    if not missing:
+        return ()
+    if not footage.found:
+        return (f"no face was found in the {name}: its middle is taken; choose a part with a crop box",)
+    return (
+        f"the {name} does not show the face in {len(missing)} frames ({summary(missing)}): "
+        "there the crop stays where it was",
+    )
 
 
 def find_faces(path: Path, detector: FaceDetector, clock: Clock) -> Sightings:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from synhead.config import to_json
 from synhead.data.image import RgbImage
 from synhead.data.prefetch import prefetch
-from synhead.data.video import Frame, VideoReader
+from synhead.data.video import Frame
+from synhead.faces.framing import Framing
 from synhead.inference.animator import Animator
+from synhead.inference.clock import Clock
+from synhead.inference.footage import Shape, detector_if_there, faceless_warnings, framed_footage
 from synhead.inference.keypoint_stream import joined
 from synhead.inference.template import MotionTemplate, TemplateError, TemplateOrigin
 from synhead.types import Keypoints
@@ -21,10 +25,11 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A template, and how many damaged frames the clip had."""
+    """A template, how many damaged frames the clip had, and what else to tell, one line each."""
 
     template: MotionTemplate
     skipped: int
+    warnings: tuple[str, ...] = ()
 
 
 def record_video(
@@ -33,24 +38,31 @@ def record_video(
     *,
     checkpoint: str = "",
     reference: int | None = None,
+    framing: Framing | None = None,
     progress: Progress | None = None,
 ) -> Recording:
     """The motion of a clip. Memory grows by a few hundred bytes a frame: about 15 MB for twenty minutes.
 
-    ``checkpoint``: what the user calls the weights. ``reference``: the frame posed most like a portrait. ``progress``
-    is called with the number of frames done and their expected total (None if unknown). Raises MediaError for what is
-    no video, TemplateError for a reference that is not there.
+    ``checkpoint``: what the user calls the weights. ``reference``: the frame posed most like a portrait. ``framing``:
+    which square of the frames is looked at, by default the middle. ``progress`` is called with the number of frames
+    done and their expected total (None if unknown). Raises MediaError for what is no video, TemplateError for a
+    reference that is not there.
     """
     fit = animator.options.fit
-    with VideoReader(driving, size=animator.image_size, fit=fit) as reader:
+    framing = framing or Framing(crop="center")
+    with ExitStack() as stack:
+        detector, problem = detector_if_there(stack) if framing.wants_faces else (None, "")
+        shape = Shape(size=animator.image_size, fit=fit)
+        footage = framed_footage(driving, framing, shape, detector, Clock(), stack)
         recorder = MotionRecorder(animator)
-        with closing(prefetch(reader, 2 * animator.options.batch_size)) as frames:
-            for done in recorder.take(frames):
-                if progress is not None:
-                    progress(done, reader.info.frames)
-        origin = TemplateOrigin(model=animator.fingerprint, checkpoint=checkpoint, fit=fit)
-        template = recorder.template(reader.info.rate, reader.info.time_base, origin, reference=reference)
-        return Recording(template=template, skipped=reader.skipped)
+        ahead = stack.enter_context(closing(prefetch(footage, 2 * animator.options.batch_size)))
+        for done in recorder.take(Frame(shown.squares[0], shown.time, shown.duration) for shown in ahead):
+            if progress is not None:
+                progress(done, footage.info.frames)
+        origin = TemplateOrigin(model=animator.fingerprint, checkpoint=checkpoint, fit=fit, crop=to_json(framing))
+        template = recorder.template(footage.info.rate, footage.info.time_base, origin, reference=reference)
+        told = (*((problem,) if problem else ()), *faceless_warnings(footage, "driving video"))
+        return Recording(template=template, skipped=footage.skipped, warnings=told)
 
 
 class MotionRecorder:

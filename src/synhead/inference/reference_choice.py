@@ -61,7 +61,7 @@ def _search(scene: Scene, driver: VideoDriver) -> Reference:
                 analyzer, scene.first_square(), driver.footage.path, view=partial(_square, driver.footage)
             )
     except FaceError as error:
-        return Reference(0, FIRST, warnings=(str(error),))
+        return Reference(0, FIRST, warnings=(f"no best driving frame can be found ({error})",))
     return Reference(match.index, describe(match))
 
 

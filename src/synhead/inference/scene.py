@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from synhead.data.image import RgbImage
-from synhead.faces.analyzer import FaceDetector, FaceError
 from synhead.faces.framing import Framing
-from synhead.faces.mediapipe_backend import open_detector
 from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
 from synhead.inference.composition import Layout
 from synhead.inference.drivers import TemplateDriver, VideoDriver
-from synhead.inference.footage import Footage, Shape, find_faces, open_footage
+from synhead.inference.footage import Footage, Shape, detector_if_there, faceless_warnings, framed_footage
 from synhead.inference.job import AnimationJob
-from synhead.inference.report import CropFact, Spans, spans, summary
+from synhead.inference.report import CropFact, Spans, spans
 from synhead.inference.sources import Photo, is_larger, open_source, reduction
 from synhead.inference.template_file import is_template, read_template
 
 __all__ = ["Scene", "open_scene"]
+
+PLAYABLE_PX = (4096, 2304)
+"""What hardware decoders of H.264 show at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,54 +106,39 @@ def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitS
 
     Raises MediaError or TemplateError for files that cannot be used, FaceError where the source shows no face.
     """
-    warnings: list[str] = []
-    detector = _detector(job, stack, warnings)
+    detector, problem = detector_if_there(stack) if _wants_faces(job) else (None, "")
     wanted = job.options.paste_back
     may_paste = wanted == "always" or (wanted == "auto" and job.framing.crop != "center")
-    shape = Shape(size=animator.image_size, fit=animator.options.fit, whole=may_paste and not job.options.side_by_side)
+    square = Shape(size=animator.image_size, fit=animator.options.fit)
+    shape = replace(square, whole=may_paste and not job.options.side_by_side)
     source = open_source(job.source, job.framing, shape, detector, clock, stack)
-    driver = _driver(animator, job, detector, clock, stack)
-    if isinstance(driver, VideoDriver):
-        _warn_of_faceless(driver.footage, "driving video", warnings)
-    if isinstance(source, Footage):
-        _warn_of_faceless(source, "source video", warnings)
-    pasted = shape.whole and (wanted == "always" or _is_worth_pasting(source, job.framing))
-    return Scene(source, driver, pasted, tuple(warnings))
-
-
-def _detector(job: AnimationJob, stack: ExitStack, warnings: list[str]) -> FaceDetector | None:
-    """None if no face is wanted, or if there is no backend to find one: then the middle of the picture has to do."""
-    if not job.framing.wants_faces and (is_template(job.driving) or not job.driving_framing.wants_faces):
-        return None
-    try:
-        return stack.enter_context(closing(open_detector()))
-    except FaceError as error:
-        warnings.append(f"no faces can be looked for, so the square in the middle is taken: {error}")
-        return None
-
-
-def _driver(
-    animator: Animator, job: AnimationJob, detector: FaceDetector | None, clock: Clock, stack: ExitStack
-) -> VideoDriver | TemplateDriver:
+    driver: VideoDriver | TemplateDriver
     if is_template(job.driving):
         template = read_template(job.driving)
         template.check_model(animator.fingerprint, name=str(job.driving))
-        return TemplateDriver(template)
-    framing = job.driving_framing
-    sightings = find_faces(job.driving, detector, clock) if detector and framing.wants_faces else None
-    shape = Shape(size=animator.image_size, fit=animator.options.fit)
-    return VideoDriver(open_footage(job.driving, framing, sightings, shape, stack), stack)
+        driver = TemplateDriver(template)
+    else:
+        driver = VideoDriver(framed_footage(job.driving, job.driving_framing, square, detector, clock, stack), stack)
+    pasted = shape.whole and (wanted == "always" or _is_worth_pasting(source, job.framing))
+    scene = Scene(source, driver, pasted, (problem,) if problem else ())
+    return replace(scene, warnings=(*scene.warnings, *_told(scene)))
 
 
-def _warn_of_faceless(footage: Footage, name: str, warnings: list[str]) -> None:
-    missing = footage.framed.missing
-    if footage.framed.found and missing:
-        warnings.append(
-            f"the {name} shows no face, or not the followed one, in {len(missing)} frames ({summary(missing)}); "
-            "there the crop stays where it was"
+def _wants_faces(job: AnimationJob) -> bool:
+    return job.framing.wants_faces or (job.driving_framing.wants_faces and not is_template(job.driving))
+
+
+def _told(scene: Scene) -> Iterator[str]:
+    if isinstance(scene.driver, VideoDriver):
+        yield from faceless_warnings(scene.driver.footage, "driving video")
+    if isinstance(scene.source, Footage):
+        yield from faceless_warnings(scene.source, "source video")
+    width, height = scene.source.size
+    if scene.pasted and (max(width, height) > PLAYABLE_PX[0] or min(width, height) > PLAYABLE_PX[1]):
+        yield (
+            f"the picture has {width} x {height} pixels, and many players show at most "
+            f"{PLAYABLE_PX[0]} x {PLAYABLE_PX[1]}: --max-side 1920 makes it smaller"
         )
-    elif missing:
-        warnings.append(f"no face was found in the {name}: its middle is taken; choose a part with a crop box")
 
 
 def _is_worth_pasting(source: Photo | Footage, framing: Framing) -> bool:

@@ -12,11 +12,11 @@ from PIL import Image
 from synhead.data.errors import MediaError
 from synhead.data.image import RgbImage, fit_image, read_image
 from synhead.faces.analyzer import FaceDetector
-from synhead.faces.boxes import Box, contains
+from synhead.faces.boxes import contains, whole_picture
 from synhead.faces.crops import Crop, extract
 from synhead.faces.framing import FramedPhoto, Framing, frame_photo
 from synhead.inference.clock import Clock
-from synhead.inference.footage import Footage, Shape, find_faces, open_footage
+from synhead.inference.footage import Footage, Shape, framed_footage
 
 __all__ = ["Photo", "is_larger", "open_source", "reduced", "reduction"]
 
@@ -56,8 +56,7 @@ def open_source(
         image = read_image(path)
     except MediaError as no_image:
         try:
-            sightings = find_faces(path, detector, clock) if detector and framing.wants_faces else None
-            return open_footage(path, framing, sightings, shape, stack)
+            return framed_footage(path, framing, shape, detector, clock, stack)
         except MediaError:
             raise no_image from None
     with clock.stage("faces"):
@@ -72,7 +71,7 @@ def open_source(
 def is_larger(width: int, height: int, crop: Crop) -> bool:
     """Whether a picture shows more than a crop of it."""
     room = COVERED
-    return not contains(crop.bounds().grown(left=room, top=room, right=room, bottom=room), Box(0, 0, width, height))
+    return not contains(crop.bounds().grown(left=room, top=room, right=room, bottom=room), whole_picture(width, height))
 
 
 def reduced(image: RgbImage, limit: int | None) -> RgbImage:
