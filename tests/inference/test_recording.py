@@ -3,11 +3,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from synhead.data.errors import MediaError
 from synhead.data.video import VideoWriter, probe, read_frame, read_frames
 from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.inference.motion_edits import MotionEdits
+from synhead.inference.pipeline import VideoOptions, animate_video
 from synhead.inference.recording import MotionRecorder, record_video
 from synhead.inference.smoothing import Smoothing
 from synhead.inference.template import TemplateError, TemplateOrigin
@@ -63,6 +65,19 @@ def test_a_template_gives_the_same_video_as_its_clip_bit_for_bit(model, portrait
     assert found.shape == (COUNT, 64, 64, 3)
     assert wanted.std(axis=0).max() > 2, "the frames differ, or this test shows nothing"
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_template_writes_the_same_file_as_its_clip(model, clip, tmp_path):
+    """Through the pipeline with the clip, through a writer with the template: the same bytes, times and all."""
+    player = animator(model, batch_size=4)
+    Image.fromarray(blobs(0, 96)).save(tmp_path / "face.png")
+    animate_video(player, tmp_path / "face.png", clip, tmp_path / "wanted.mp4", VideoOptions(audio=False))
+    template = record_video(animator(model, batch_size=3), clip).template
+    with VideoWriter(tmp_path / "found.mp4", rate=template.rate, size=(64, 64), time_base=template.time_base) as writer:
+        pictures = player.follow(template.motion(4))
+        for image, time, duration in zip(pictures, template.times, template.durations, strict=True):
+            writer.write(image, time=time, duration=duration)
+    assert (tmp_path / "found.mp4").read_bytes() == (tmp_path / "wanted.mp4").read_bytes()
 
 
 @pytest.mark.parametrize("index", [0, 5])

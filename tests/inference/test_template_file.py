@@ -80,6 +80,12 @@ def test_what_is_in_it(path):
     assert header["origin"]["model"]["weights"] == "a" * 64
 
 
+def test_others_may_read_it_as_the_umask_says(path):
+    write_template(path, template())
+    (path.parent / "plain").touch()
+    assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
+
+
 def test_a_newer_version(path):
     write_template(path, template())
     tensors, header = parts(path)
@@ -174,10 +180,12 @@ def test_senseless_contents(path):
 def test_a_failure_leaves_the_earlier_file(path, monkeypatch):
     path.write_bytes(b"earlier")
 
-    def full_disk(*_: object, **__: object) -> None:
+    def full_disk(self: Path, data: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("synhead.inference.template_file.save_file", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="space"):
         write_template(path, template())
     assert path.read_bytes() == b"earlier"

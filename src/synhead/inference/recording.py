@@ -35,7 +35,7 @@ def record_video(
     reference: int | None = None,
     progress: Progress | None = None,
 ) -> Recording:
-    """The motion of a clip. Memory grows by a few hundred bytes a frame: about 15 MB for twenty minutes.
+    """The motion of a clip. Memory grows by under two kilobytes a frame: 60 MB for twenty minutes.
 
     ``checkpoint``: what the user calls the weights. ``reference``: the frame posed most like a portrait. ``progress``
     is called with the number of frames done and their expected total (None if unknown). Raises MediaError for what is

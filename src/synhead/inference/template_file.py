@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from synhead.config import ConfigError, from_json, to_json
@@ -64,12 +64,7 @@ def write_template(path: Path, template: MotionTemplate, *, inputs: Sequence[Pat
     )
     header = replace(header, content=_content(header, tensors))
     with replacing(target) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={HEADER: to_json(header)})
-        except SafetensorError as error:
-            raise TemplateError(
-                f"{path} could not be written ({error}); free space or choose another folder"
-            ) from error
+        temporary.write_bytes(save(tensors, metadata={HEADER: to_json(header)}))
 
 
 def read_template(path: Path) -> MotionTemplate:
