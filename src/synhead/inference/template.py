@@ -21,6 +21,9 @@ SHOWN_DIGITS = 12
 class TemplateError(ValueError):
     """A motion template that cannot be used; the message is one line and names the remedy."""
 
+    def __init__(self, message: object) -> None:
+        super().__init__(" ".join(str(message).split()))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateOrigin:
