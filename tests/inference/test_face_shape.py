@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synhead.faces.pose import HeadPose
-from synhead.inference.face_shape import face_shape, openings, pose_change, shape_difference
+from synhead.inference.face_shape import FaceShape, Openings, face_shape, openings, pose_change, shape_difference
 from tests.inference.face_factory import face, landmarks
 
 
@@ -31,6 +31,15 @@ def test_it_grows_with_each_difference(change):
     plain = face_shape(face(**rest))
     found = [shape_difference(plain, face_shape(face(**{**rest, change: step}))) for step in steps]
     assert 0 < found[0] < found[1] < found[2]
+
+
+def test_units():
+    """Ten degrees on all axes, a quarter of a mouth and a fifth of an eye, with the same points, make 1."""
+    plain = face_shape(face())
+    other = FaceShape(plain.points, HeadPose(10.0, -10.0, 10.0), Openings(mouth=0.25, eyes=0.5))
+    assert shape_difference(plain, other) == pytest.approx(1, rel=1e-4)
+    apart = FaceShape(plain.points + np.array([0.03, 0.04]), plain.pose, plain.openings)
+    assert shape_difference(plain, apart) == pytest.approx(1, rel=1e-4)
 
 
 def test_an_unknown_pose_is_left_out():

@@ -8,7 +8,7 @@ from synhead.data.errors import MediaError
 from synhead.data.video import VideoWriter, probe, read_frame, read_frames
 from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.inference.motion_edits import MotionEdits
-from synhead.inference.recording import MotionRecorder, record_video
+from synhead.inference.recording import MotionRecorder, record_frames, record_video
 from synhead.inference.smoothing import Smoothing
 from synhead.inference.template import TemplateError, TemplateOrigin
 from synhead.inference.template_file import read_template, write_template
@@ -65,6 +65,38 @@ def test_a_template_gives_the_same_video_as_its_clip_bit_for_bit(model, portrait
     np.testing.assert_array_equal(found, wanted)
 
 
+def test_a_template_writes_the_same_file_as_its_clip(model, portrait, clip, tmp_path):
+    """The same bytes: pictures, times and durations."""
+    player = animator(model, batch_size=4)
+    player.observe(portrait)
+    template = record_video(animator(model, batch_size=3), clip).template
+    info, frames = probe(clip), list(read_frames(clip, size=64))
+
+    def write(name, pictures, times, durations, **options):
+        with VideoWriter(tmp_path / name, size=(64, 64), **options) as writer:
+            for image, time, duration in zip(pictures, times, durations, strict=True):
+                writer.write(image, time=time, duration=duration)
+        return (tmp_path / name).read_bytes()
+
+    wanted = write(
+        "wanted.mp4",
+        player.animate(frame.image for frame in frames),
+        [frame.time for frame in frames],
+        [frame.duration for frame in frames],
+        rate=info.rate,
+        time_base=info.time_base,
+    )
+    found = write(
+        "found.mp4",
+        player.follow(template.motion(4)),
+        template.times,
+        template.durations,
+        rate=template.rate,
+        time_base=template.time_base,
+    )
+    assert found == wanted
+
+
 @pytest.mark.parametrize("index", [0, 5])
 def test_any_reference_frame(model, portrait, clip, index):
     template = record_video(animator(model, batch_size=4), clip, reference=index).template
@@ -116,7 +148,7 @@ def test_a_reference_that_is_not_there(model, clip):
 def test_bad_clips(model, tmp_path):
     with pytest.raises(MediaError, match="does not exist"):
         record_video(animator(model), tmp_path / "none.mp4")
-    recorder = MotionRecorder(animator(model))
-    assert list(recorder.take([])) == []
+    recorder = MotionRecorder()
+    assert list(record_frames(animator(model), [], recorder)) == []
     with pytest.raises(TemplateError, match="no frames"):
         recorder.template(Fraction(25), Fraction(1, 25), TemplateOrigin(model=animator(model).fingerprint))

@@ -125,7 +125,7 @@ def test_memory_is_bounded():
 
 
 def match(turn: HeadPose | None = None, mouth: float = 0.0, eyes: float = 0.0, **rest) -> ReferenceMatch:
-    fields = {"index": 37, "score": 0.05, "looked": 10, "without_face": 0, **rest}
+    fields = {"index": 37, "score": 0.5, "looked": 10, "without_face": 0, **rest}
     return ReferenceMatch(turn=turn, openings=Openings(mouth=mouth, eyes=eyes), **fields)
 
 
@@ -137,7 +137,7 @@ def match(turn: HeadPose | None = None, mouth: float = 0.0, eyes: float = 0.0, *
         (match(HeadPose(0.0, 4.0, -8.0)), "lowered by 4 degrees, the head is tilted anticlockwise by 8 degrees"),
         (match(mouth=0.3, eyes=-0.2), "the mouth is wider open, the eyes are more closed"),
         (match(HeadPose(1.0, -1.0, 2.0)), "pose and expression are alike"),
-        (match(score=0.001), "very like it"),
+        (match(score=0.01), "very like it"),
         (match(without_face=4), "(4 of 10 frames looked at show no face)"),
     ],
 )

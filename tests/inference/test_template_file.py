@@ -80,6 +80,12 @@ def test_what_is_in_it(path):
     assert header["origin"]["model"]["weights"] == "a" * 64
 
 
+def test_others_may_read_it_as_the_umask_says(path):
+    write_template(path, template())
+    (path.parent / "plain").touch()
+    assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
+
+
 def test_a_newer_version(path):
     write_template(path, template())
     tensors, header = parts(path)
@@ -106,7 +112,7 @@ def test_any_changed_byte_is_seen(path):
         pytest.fail(f"byte {at} of {len(whole)} was changed unnoticed")
 
 
-@pytest.mark.parametrize("header", ["{", "[]", "{}", '"text"', '{"version": "one"}', '{"version": 1}'])
+@pytest.mark.parametrize("header", ["{", "[]", "{}", "[" * 100_000, '"text"', '{"version": "one"}', '{"version": 1}'])
 def test_a_damaged_header(path, header):
     write_template(path, template())
     rewrite(path, parts(path)[0], header)
@@ -153,13 +159,13 @@ def test_absurd_sizes_are_refused_before_reading(path):
     assert f"{frames} frames" in refused(path)
 
 
-def sealed(path: Path, **changes: torch.Tensor) -> None:
+def sealed(path: Path, header: dict[str, object] | None = None, **tensors: torch.Tensor) -> None:
     """A file whose checksum is right but whose contents make no sense, as another program might write it."""
     write_template(path, template())
-    tensors, header = parts(path)
-    tensors = {**tensors, **changes}
-    honest = from_json(Header, json.dumps(header))
-    rewrite(path, tensors, {**header, "content": _content(honest, tensors)})
+    found, given = parts(path)
+    changed, text = {**found, **tensors}, {**given, **(header or {})}
+    honest = from_json(Header, json.dumps(text))
+    rewrite(path, changed, {**text, "content": _content(honest, changed)})
 
 
 def test_senseless_contents(path):
@@ -169,15 +175,25 @@ def test_senseless_contents(path):
     assert "damaged" in refused(path)
     sealed(path, times=torch.ones(5, 2, dtype=torch.int64))
     assert "do not grow" in refused(path)
+    sealed(path, header={"reference": 5})
+    assert "no frame 5" in refused(path)
+
+
+@pytest.mark.parametrize("rate", ["1e999999999", "", "25/0", "fast", "-25"])
+def test_senseless_rates(path, rate):
+    sealed(path, header={"rate": rate})
+    refused(path)
 
 
 def test_a_failure_leaves_the_earlier_file(path, monkeypatch):
     path.write_bytes(b"earlier")
 
-    def full_disk(*_: object, **__: object) -> None:
+    def full_disk(self: Path, data: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("synhead.inference.template_file.save_file", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="space"):
         write_template(path, template())
     assert path.read_bytes() == b"earlier"

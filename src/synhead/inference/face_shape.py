@@ -22,12 +22,11 @@ POINTS = 468
 _MOUTH = (13, 14, 78, 308)
 _EYES = ((159, 145, 33, 133), (386, 374, 263, 362))
 
-# Ten degrees, a quarter of a mouth's width of opening, or a fifth of an eye's, count as much as each other.
-_POSE_WEIGHT = 0.1 / math.radians(10) ** 2 / 3
-_MOUTH_WEIGHT = 0.1 / 0.25**2 / 3
-_EYES_WEIGHT = 0.1 / 0.2**2 / 3
-_SHAPE_WEIGHT = 0.1 / 0.05**2
-"""Landmarks that lie apart by a twentieth of the face's size count as much as all of these three together."""
+SHAPE_UNIT = 0.05
+"""Landmarks that lie apart by a twentieth of the face's size count 1: as much as all three of the following."""
+POSE_UNIT_RAD = math.radians(10)
+MOUTH_UNIT = 0.25
+EYES_UNIT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +62,16 @@ def openings(landmarks: FaceLandmarks) -> Openings:
 def shape_difference(first: FaceShape, second: FaceShape) -> float:
     """Spec E's mean squared distance of landmarks, plus pose and expression, which few of the points show.
 
-    0 for equal faces, about 0.1 for a turn of ten degrees on all three axes or an open instead of a closed mouth.
+    0 for equal faces, 1 for landmarks that are one SHAPE_UNIT apart, or if pose, mouth and eyes all differ by one unit.
     """
-    between = _SHAPE_WEIGHT * float(np.mean(np.sum((first.points - second.points) ** 2, axis=1)))
+    shape = float(np.mean(np.sum((first.points - second.points) ** 2, axis=1)))
     mouth = first.openings.mouth - second.openings.mouth
     eyes = first.openings.eyes - second.openings.eyes
-    between += _MOUTH_WEIGHT * mouth**2 + _EYES_WEIGHT * eyes**2
+    rest = (mouth / MOUTH_UNIT) ** 2 + (eyes / EYES_UNIT) ** 2
     turn = pose_change(first.pose, second.pose)
     if turn is not None:
-        between += _POSE_WEIGHT * sum(math.radians(angle) ** 2 for angle in (turn.yaw, turn.pitch, turn.roll)) / 3
-    return between
+        rest += sum((math.radians(angle) / POSE_UNIT_RAD) ** 2 for angle in (turn.yaw, turn.pitch, turn.roll)) / 3
+    return shape / SHAPE_UNIT**2 + rest / 3
 
 
 def pose_change(before: HeadPose | None, after: HeadPose | None) -> HeadPose | None:

@@ -20,7 +20,7 @@ from synhead.types import Keypoints
 Part = Literal["all", "head", "face"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
-ITERATIONS = 20
+ITERATIONS = 10
 MIN_SPREAD = 1e-9
 MIN_RESIDUAL = 1e-6
 MAD_TO_SIGMA = 1.4826

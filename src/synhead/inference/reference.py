@@ -20,7 +20,7 @@ View = Callable[[int, RgbImage], RgbImage]
 MAX_LOOKS = 150
 DEFAULT_STEP = 5
 CANDIDATES = 3
-ALIKE = 0.02
+ALIKE = 0.2
 TURN_DEG = 3.0
 MOUTH, EYES = 0.08, 0.06
 """Differences from which on a user is told of them."""
@@ -46,7 +46,7 @@ class ReferenceMatch:
 
 
 class ReferenceSearch:
-    """Takes faces one by one in any order and remembers only the best few."""
+    """Takes the faces of frames, each once and in any order, and remembers only the best few."""
 
     def __init__(self, portrait: FaceLandmarks | None) -> None:
         if portrait is None:
@@ -62,10 +62,10 @@ class ReferenceSearch:
             self._without_face += 1
             return
         shape = face_shape(face)
-        # negated, because heapq drops the smallest; of equal frames the earliest stays
-        entry = (-shape_difference(self._portrait, shape), -index, shape)
-        if all(index != -other for _, other, _ in self._best):
-            (heapq.heappush if len(self._best) < CANDIDATES else heapq.heappushpop)(self._best, entry)
+        # negated, because a heap drops its smallest; of equal frames the earliest stays
+        heapq.heappush(self._best, (-shape_difference(self._portrait, shape), -index, shape))
+        if len(self._best) > CANDIDATES:
+            heapq.heappop(self._best)
 
     def candidates(self) -> list[int]:
         """Indices of the best frames so far."""

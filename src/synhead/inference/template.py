@@ -21,6 +21,9 @@ SHOWN_DIGITS = 12
 class TemplateError(ValueError):
     """A motion template that cannot be used; the message is one line and names the remedy."""
 
+    def __init__(self, message: object) -> None:
+        super().__init__(" ".join(str(message).split()))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateOrigin:
@@ -66,7 +69,7 @@ class MotionTemplate:
         count = len(self)
         _require(0 < count <= MAX_FRAMES, f"it has {count} frames; 1 to {MAX_FRAMES} are possible")
         _require(position.dtype == jacobian.dtype == torch.float32, "its keypoints are not float32")
-        _require(bool(position.isfinite().all() and jacobian.isfinite().all()), "it has keypoints that are no numbers")
+        _require(position.isfinite().all() and jacobian.isfinite().all(), "it has keypoints that are no numbers")
         _require(len(self.times) == len(self.durations) == count, "it has not one time for each frame")
         _require(all(a < b for a, b in pairwise(self.times)), "its times do not grow")
         _require(
@@ -114,8 +117,8 @@ class MotionTemplate:
         )
 
 
-def _require(condition: bool, problem: str) -> None:  # noqa: FBT001 - reads as an assertion
-    if not condition:
+def _require(holds: object, problem: str) -> None:
+    if not holds:
         raise TemplateError(f"the motion cannot be followed, {problem}; record it again (synhead record)")
 
 

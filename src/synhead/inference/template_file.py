@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from synhead.config import ConfigError, from_json, to_json
@@ -64,12 +64,7 @@ def write_template(path: Path, template: MotionTemplate, *, inputs: Sequence[Pat
     )
     header = replace(header, content=_content(header, tensors))
     with replacing(target) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={HEADER: to_json(header)})
-        except SafetensorError as error:
-            raise TemplateError(
-                f"{path} could not be written ({error}); free space or choose another folder"
-            ) from error
+        temporary.write_bytes(save(tensors, metadata={HEADER: to_json(header)}))
 
 
 def read_template(path: Path) -> MotionTemplate:
@@ -92,8 +87,8 @@ def read_template(path: Path) -> MotionTemplate:
             keypoints=Keypoints(position=tensors["position"], jacobian=tensors["jacobian"]),
             times=_fractions(tensors["times"]),
             durations=_fractions(tensors["durations"]),
-            rate=Fraction(header.rate),
-            time_base=Fraction(header.time_base),
+            rate=_fraction(header.rate),
+            time_base=_fraction(header.time_base),
             origin=header.origin,
             reference=header.reference,
         )
@@ -113,7 +108,7 @@ def _header(path: Path, text: str | None) -> Header:
         raise TemplateError(f"{path} is no motion template; make one with: synhead record CLIP -o {path.name}")
     try:
         version = json.loads(text)["version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, "its header is not readable") from error
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise TemplateError(
@@ -147,6 +142,12 @@ def _pairs(values: Sequence[Fraction]) -> Tensor:
 
 def _fractions(pairs: Tensor) -> tuple[Fraction, ...]:
     return tuple(Fraction(numerator, denominator) for numerator, denominator in pairs.tolist())
+
+
+def _fraction(text: str) -> Fraction:
+    """``30000/1001`` or ``25``. Fraction itself would also take 1e999999999, and compute it."""
+    numerator, _, denominator = text.partition("/")
+    return Fraction(int(numerator), int(denominator or 1))
 
 
 def _content(header: Header, tensors: dict[str, Tensor]) -> str:
