@@ -27,7 +27,7 @@ class ShiftEngine:
         self.gain, self.tint = gain, np.array(tint)
 
     def observe(self, portrait: RgbImage) -> SourceFeatures:
-        image = torch.from_numpy(portrait).permute(2, 0, 1)[None].float() / 127.5 - 1
+        image = torch.from_numpy(portrait.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         thumbnail = torch.nn.functional.interpolate(image, size=16)
         return SourceFeatures(image, thumbnail, self.keypoints([portrait]), {}, None, None)
 

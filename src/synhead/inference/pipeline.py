@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from synhead.data.audio import AudioMode
 from synhead.data.files import check_input
 from synhead.data.outputs import OutputSpec, open_output
 from synhead.data.prefetch import prefetch
@@ -18,7 +19,7 @@ from synhead.inference.composition import Composition, Layout, Step
 from synhead.inference.drivers import timed
 from synhead.inference.footage import Footage
 from synhead.inference.job import AnimationJob
-from synhead.inference.reference_choice import choose_reference
+from synhead.inference.reference_choice import Reference, choose_reference
 from synhead.inference.report import AnimationReport, StageSeconds
 from synhead.inference.scene import Scene, open_scene
 from synhead.inference.sources import Photo
@@ -69,29 +70,43 @@ def animate_video(
                 if progress is not None:
                     progress(frames, scene.expected)
             audio = output.audio
-        return AnimationReport(
-            frames=frames,
-            skipped=scene.skipped,
-            rate=scene.rate,
-            size=composition.size,
-            pasted=scene.pasted,
-            audio=audio,
-            marked=marked.source_uri,
-            source_crops=scene.source_crops(),
-            driving_crop=scene.driving_crop(),
-            reference=reference.index,
-            reference_reason=reference.reason,
-            faceless=scene.faceless(),
-            source_faceless=scene.source_faceless(),
-            warnings=(*scene.warnings, *reference.warnings),
-            seconds=StageSeconds(
-                decode=clock.seconds["decode"] + scene.reading_seconds,
-                faces=clock.seconds["faces"],
-                model=clock.seconds["model"],
-                paste=clock.seconds["paste"],
-                encode=clock.seconds["encode"],
-            ),
-        )
+        written = _Written(frames, composition.size, audio, marked.source_uri)
+        return _report(scene, reference, written, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    frames: int
+    size: tuple[int, int]
+    audio: AudioMode
+    marked: str
+
+
+def _report(scene: Scene, reference: Reference, written: _Written, clock: Clock) -> AnimationReport:
+    seconds = StageSeconds(
+        decode=clock.seconds["decode"] + scene.reading_seconds,
+        faces=clock.seconds["faces"],
+        model=clock.seconds["model"],
+        paste=clock.seconds["paste"],
+        encode=clock.seconds["encode"],
+    )
+    return AnimationReport(
+        frames=written.frames,
+        skipped=scene.skipped,
+        rate=scene.rate,
+        size=written.size,
+        pasted=scene.pasted,
+        audio=written.audio,
+        marked=written.marked,
+        source_crops=scene.source_crops(),
+        driving_crop=scene.driving_crop(),
+        reference=reference.index,
+        reference_reason=reference.reason,
+        faceless=scene.faceless(),
+        source_faceless=scene.source_faceless(),
+        warnings=(*scene.warnings, *reference.warnings),
+        seconds=seconds,
+    )
 
 
 def check_paths(inputs: tuple[Path, ...], output: Path) -> None:

@@ -62,7 +62,7 @@ class Scene:
     @property
     def reading_seconds(self) -> float:
         """Spent in reading the videos, so far."""
-        return sum(footage.seconds for footage in self._videos())
+        return sum((footage.seconds for footage in self._videos()), 0.0)
 
     def output_size(self, layout: Layout, side: int) -> tuple[int, int]:
         """(width, height) of the output, where the model's squares are ``side`` pixels wide."""
