@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from tests.faces.pictures import RedDetector, painted
 
-from synhead.faces.locate import locate_faces, thumbnail
+from synhead.faces.boxes import Box
+from synhead.faces.locate import locate_faces, look_at, thumbnail
 from synhead.faces.mediapipe_backend import open_detector
 
 
@@ -28,6 +29,18 @@ def test_small_faces_are_found_in_tiles_at_their_place():
 def test_a_face_in_several_tiles_is_one():
     image = painted(2000, 1600, (960, 760, 1100, 900))
     assert len(locate_faces(image, RedDetector(visible=0.1))) == 1
+
+
+class FarsightedDetector(RedDetector):
+    """Does not see what fills the picture."""
+
+    def boxes(self, image):
+        return tuple(face for face in super().boxes(image) if face.box.width < 0.6 * image.shape[1])
+
+
+def test_a_face_that_fills_the_picture_is_found_at_its_place():
+    (found,) = look_at(painted(100, 120, (10, 5, 90, 110)), FarsightedDetector())
+    assert found.box == Box(10.0, 5.0, 90.0, 110.0)
 
 
 def test_none():

@@ -15,7 +15,7 @@ from synhead.faces.boxes import Box, intersection_over_union, whole_picture
 from synhead.faces.selection import left_to_right
 from synhead.types import NDArray
 
-__all__ = ["locate_faces", "thumbnail"]
+__all__ = ["locate_faces", "look_at", "thumbnail"]
 
 RGB = UInt8[NDArray[np.uint8], "_ _ 3"]
 
@@ -25,6 +25,8 @@ _DIVISIONS = (2, 4)
 """Tiles of a half and a quarter of the shorter side, overlapping by half; the finer ones only if no face is found."""
 _WORTH_TILES_PX = 400
 _SAME_FACE = 0.3
+_FILLS = 0.3
+"""Share of the shorter side from which on a face may be too large for the detector; smaller ones it places badly."""
 _ROOM = 1.0
 """Around a face of a tile, so many of its sizes on each side are looked at again for an exact box."""
 _SURE = 0.6
@@ -34,7 +36,7 @@ _SURE = 0.6
 def locate_faces(image: RGB, detector: FaceDetector) -> tuple[FaceBox, ...]:
     """All faces, from left to right; empty if there is none."""
     height, width = image.shape[:2]
-    found = list(_look(image, whole_picture(width, height), detector))
+    found = list(look_at(image, detector))
     for division in _DIVISIONS:
         side = min(height, width) // division
         if side < _WORTH_TILES_PX or (found and division > _DIVISIONS[0]):
@@ -43,6 +45,27 @@ def locate_faces(image: RGB, detector: FaceDetector) -> tuple[FaceBox, ...]:
             for candidate in _look(image, tile, detector):
                 if not _known(candidate, found):
                     found += _confirmed(image, candidate, detector, found)
+    return left_to_right(found)
+
+
+def look_at(image: RGB, detector: FaceDetector) -> tuple[FaceBox, ...]:
+    """Faces that are large enough in the whole picture, from left to right.
+
+    The detector misses some that fill the picture, as in clips that are cropped already: where it sees none, it looks
+    again at the picture with a margin, in which they are smaller.
+    """
+    height, width = image.shape[:2]
+    found = tuple(_look(image, whole_picture(width, height), detector))
+    if not found:
+        small, factor = thumbnail(image)
+        margin = max(small.shape[:2]) // 2
+        padded = np.pad(small, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+        shift = -float(margin) * factor
+        found = tuple(
+            replace(face, box=face.box.scaled(factor, left=shift, top=shift))
+            for face in detector.boxes(padded)
+            if face.box.width >= _FILLS * min(small.shape[:2])
+        )
     return left_to_right(found)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import UInt8
 
 from synhead.faces.analyzer import FaceBox, FaceDetector
 from synhead.faces.boxes import Box, intersection_over_union
-from synhead.faces.locate import locate_faces, thumbnail
-from synhead.faces.selection import FaceChoice, left_to_right
+from synhead.faces.locate import locate_faces, look_at
+from synhead.faces.selection import FaceChoice
 from synhead.faces.tracking import Track
 from synhead.types import NDArray
 
@@ -75,8 +75,7 @@ class FaceScanner:
         image = picture()
         if self._small:
             return locate_faces(image, self._detector)
-        small, factor = thumbnail(image)
-        faces = left_to_right([replace(face, box=face.box.scaled(factor)) for face in self._detector.boxes(small)])
+        faces = look_at(image, self._detector)
         if not faces and not self._looks:
             faces = locate_faces(image, self._detector)
             self._small = bool(faces)
