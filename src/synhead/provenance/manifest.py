@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,12 @@ MEDIA_TYPES: dict[str, str] = {
 
 UNTRUSTED = "signingCredential.untrusted"
 MODEL_LABEL = "org.synhead.model"
-_OFFLINE: dict[str, Any] = {
-    "builder": {"thumbnail": {"enabled": False}},
+ACTIONS_LABEL = "c2pa.actions.v2"
+_SETTINGS: dict[str, Any] = {
+    # "Created" assertions are the signer's own words; the library takes others for hearsay.
+    "builder": {"thumbnail": {"enabled": False}, "created_assertion_labels": ["c2pa.actions", MODEL_LABEL]},
+    # Else the library holds a video in memory, twice.
+    "core": {"backing_store_memory_threshold_in_mb": 16, "merkle_tree_chunk_size_in_kb": 4096},
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
 }
 
@@ -66,7 +71,15 @@ def takes_manifest(path: Path) -> bool:
 
 
 def sign_file(path: Path, statement: Statement, credentials: Credentials) -> None:
-    """Put a signed manifest into ``path``; the file is replaced once the new one is complete."""
+    """Put a signed manifest into ``path``; the file is replaced once the new one is complete.
+
+    In a thread of its own: Ctrl-C reaches the main thread alone, and the library's callbacks would swallow it.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(_sign, path, statement, credentials).result()
+
+
+def _sign(path: Path, statement: Statement, credentials: Credentials) -> None:
     import c2pa  # noqa: PLC0415 - optional
 
     signed = path.with_name(f"{path.stem}.signed{path.suffix}")
@@ -77,7 +90,7 @@ def sign_file(path: Path, statement: Statement, credentials: Credentials) -> Non
             private_key=credentials.key_pem,
             ta_url=None,
         )
-        with c2pa.Context(settings=c2pa.Settings.from_dict(_OFFLINE)) as context:
+        with c2pa.Context(settings=c2pa.Settings.from_dict(_SETTINGS)) as context:
             builder = c2pa.Builder(_definition(statement), context=context)
             if statement.source_photo is not None:
                 _add_ingredient(builder, statement.source_photo)
@@ -97,7 +110,7 @@ def read_manifest(path: Path, anchors: bytes | None) -> ManifestReport | None:
     """The manifest in ``path``, checked; None if there is none. ``anchors``: PEM certificates that are trusted."""
     import c2pa  # noqa: PLC0415 - optional
 
-    settings = _OFFLINE if anchors is None else {**_OFFLINE, "trust": {"user_anchors": anchors.decode("ascii")}}
+    settings = _SETTINGS if anchors is None else {**_SETTINGS, "trust": {"user_anchors": anchors.decode("ascii")}}
     try:
         with (
             c2pa.Context(settings=c2pa.Settings.from_dict(settings)) as context,
@@ -129,7 +142,7 @@ def _definition(statement: Statement) -> dict[str, Any]:
     return {
         "claim_generator_info": [{"name": GENERATOR, "version": version()}],
         "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": [action]}},
+            {"label": ACTIONS_LABEL, "data": {"actions": [action]}},
             {"label": MODEL_LABEL, "data": model},
         ],
     }
@@ -149,7 +162,7 @@ def _report(store: Mapping[str, Any]) -> ManifestReport:
     if manifest is None:
         return _unreadable("the manifest is damaged")
     assertions = {assertion["label"]: assertion["data"] for assertion in manifest.get("assertions", [])}
-    actions = assertions.get("c2pa.actions.v2", {}).get("actions", [])
+    actions = assertions.get(ACTIONS_LABEL, {}).get("actions", [])
     model = assertions.get(MODEL_LABEL, {})
     generator = (manifest.get("claim_generator_info") or [{}])[0]
     signature = manifest.get("signature_info") or {}

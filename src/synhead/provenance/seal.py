@@ -48,7 +48,11 @@ class Seal:
             if len(parts) == 1:
                 return cls(digest=parts[0])
             digest, signature, certificates = parts
-            return cls(digest=digest, signature=b64decode(signature), certificates=b64decode(certificates))
+            return cls(
+                digest=digest,
+                signature=b64decode(signature, validate=True),
+                certificates=b64decode(certificates, validate=True),
+            )
         except ValueError:
             return None
 
