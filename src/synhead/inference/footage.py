@@ -134,13 +134,13 @@ def detector_if_there(stack: ExitStack) -> tuple[FaceDetector | None, str]:
         return None, f"no faces can be looked for, so the square in the middle is taken: {error}"
 
 
-def faceless_warnings(footage: Footage, name: str) -> tuple[str, ...]:
-    """What to tell of frames without the face."""
+def faceless_warnings(footage: Footage, name: str, option: str = "--driving-crop") -> tuple[str, ...]:
+    """What to tell of frames without the face. ``option``: that chooses another square."""
     missing = footage.framed.missing
     if not missing:
         return ()
     if not footage.found:
-        return (f"no face was found in the {name}: its middle is taken; choose a part with a crop box",)
+        return (f"no face was found in the {name}: its middle is taken; choose another part with {option}",)
     return (
         f"the {name} does not show the face in {len(missing)} frames ({summary(missing)}): "
         "there the crop stays where it was",

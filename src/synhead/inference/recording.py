@@ -63,7 +63,7 @@ def record_video(
                 progress(done, footage.info.frames)
         origin = TemplateOrigin(model=animator.fingerprint, checkpoint=checkpoint, fit=fit, crop=to_json(framing))
         template = recorder.template(footage.info.rate, footage.info.time_base, origin, reference=reference)
-        told = (*((problem,) if problem else ()), *faceless_warnings(footage, "driving video"))
+        told = (*((problem,) if problem else ()), *faceless_warnings(footage, "driving video", "--crop"))
         return Recording(template=template, skipped=footage.skipped, warnings=told)
 
 

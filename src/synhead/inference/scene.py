@@ -132,7 +132,7 @@ def _told(scene: Scene) -> Iterator[str]:
     if isinstance(scene.driver, VideoDriver):
         yield from faceless_warnings(scene.driver.footage, "driving video")
     if isinstance(scene.source, Footage):
-        yield from faceless_warnings(scene.source, "source video")
+        yield from faceless_warnings(scene.source, "source video", "--crop")
     width, height = scene.source.size
     if scene.pasted and (max(width, height) > PLAYABLE_PX[0] or min(width, height) > PLAYABLE_PX[1]):
         yield (
