@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.data import astronaut
 
 from synhead.app.cli import main
 from synhead.app.models import untrained
@@ -40,7 +41,7 @@ def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return preset("tiny")
 
     noise = np.random.default_rng(0).integers(0, 256, (FRAMES, 64, 64, 3), dtype=np.uint8)
-    write_image(tmp_path / "portrait.jpg", noise[0])
+    write_image(tmp_path / "portrait.jpg", astronaut())
     with VideoWriter(tmp_path / "driving.mp4", rate=Fraction(25), size=(64, 64)) as writer:
         for frame in noise:
             writer.write(frame)
@@ -58,7 +59,7 @@ def test_commands_run_in_order(users_folder: Path) -> None:
         with pytest.raises(SystemExit) as stop:
             main(shlex.split(command)[1:])
         assert not stop.value.code, command
-    for video in ("out.mp4", "row.mp4", "paper.mp4"):
+    for video in ("out.mp4", "row.mp4", "loop.gif", "paper.mp4"):
         assert len(list(read_frames(users_folder / video))) == FRAMES
 
 
@@ -71,9 +72,9 @@ def test_python_runs(users_folder: Path) -> None:
     assert len(list(read_frames(users_folder / "out.mp4"))) == FRAMES
 
 
-def test_five_lines() -> None:
+def test_six_lines() -> None:
     first = [line for line in blocks("python")[0].splitlines() if line.strip()]
-    assert len(first) == 5
+    assert len(first) == 6
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])

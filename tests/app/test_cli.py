@@ -26,7 +26,7 @@ def test_help_needs_no_heavy_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["animate", "train", "convert", "info", "doctor"])
+@pytest.mark.parametrize("command", ["animate", "train", "convert", "info", "doctor", "verify"])
 def test_every_command_has_help(run: Run, command: str) -> None:
     finished = run(command, "--help")
     assert finished.code == 0
@@ -88,7 +88,12 @@ def test_bad_media_gives_one_line_and_no_output(run: Run, case: str, media: Path
         (("--preset", "tiny", "--checkpoint", "a/b"), ("--checkpoint", "--preset")),
         (("--preset", "tiny", "--device", "cuda:99"), ("cuda:99",)),
         (("--preset", "tiny", "--device", "toaster"), ("toaster",)),
-        (("--preset", "tiny", "-o", "out.gif"), ("out.gif", ".mp4")),
+        (("--preset", "tiny", "-o", "out.txt"), ("out.txt", ".mp4")),
+        (("--preset", "tiny", "--crop", "1,2,3"), ("1,2,3", "LEFT,TOP,RIGHT,BOTTOM")),
+        (("--preset", "tiny", "--face", "best"), ("best", "largest")),
+        (("--preset", "tiny", "--crop-shift", "a,b"), ("a,b", "RIGHT,DOWN")),
+        (("--preset", "tiny", "--reference", "-3"), ("-3", "auto")),
+        (("--preset", "tiny", "--multiplier", "9"), ("9", "5")),
     ],
 )
 def test_bad_options_give_one_line_with_a_remedy(
@@ -113,7 +118,7 @@ def test_interrupt_leaves_nothing(run: Run, media: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(FrameProgress, "update", interrupt)
     given = ("animate", media / "portrait.jpg", media / "driving.mp4", "-o", tmp_path / "out.mp4", "--preset", "tiny")
-    finished = run(*given, "--batch", 1)
+    finished = run(*given, "--batch", 1, "--crop", "center")
     assert finished.code == 130
     assert "nothing was left half-written" in finished.err
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synhead.data import image as image_module
 from synhead.data.errors import MediaError
 from synhead.data.image import centre, fit_image, fitted_size, read_image, write_image
 
@@ -205,11 +204,12 @@ def test_a_failed_write_keeps_the_earlier_file(tmp_path, monkeypatch):
     path = tmp_path / "out.png"
     path.write_bytes(b"earlier")
 
-    def fail(image, target, **options):
-        target.write_bytes(b"half")
+    def fail(target, content):
+        with target.open("wb") as file:
+            file.write(content[:4])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(image_module.Image.Image, "save", fail)
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
     with pytest.raises(MediaError, match="space"):
         write_image(path, COLOURS)
     assert path.read_bytes() == b"earlier"

@@ -14,7 +14,7 @@ SIZE = (64, 64)
 def write(path, frames=6, *, times=None, duration=None, **options) -> None:
     with VideoWriter(path, **{"rate": NTSC, "size": SIZE, **options}) as writer:
         for i in range(len(times) if times else frames):
-            writer.write(picture(i, *writer._size), time=times[i] if times else None, duration=duration)
+            writer.write(picture(i, *writer._spec.size), time=times[i] if times else None, duration=duration)
 
 
 def packets(path, kind="audio"):

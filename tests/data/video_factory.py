@@ -49,8 +49,9 @@ def write_clip(
     codec: str = "libx264",
     time_base: Fraction | None = None,
     pix_fmt: str = "yuv420p",
+    pictures: Sequence[np.ndarray] | None = None,
 ) -> Path:
-    """A clip of so many frames, or with frames at these times."""
+    """A clip of so many frames, or with frames at these times; of these pictures (upright, of that size) if given."""
     times = [i / rate for i in range(frames)] if isinstance(frames, int) else list(frames)
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=rate)
@@ -60,7 +61,8 @@ def write_clip(
         video.options = {"preset": "ultrafast", "crf": "10", "bf": "0"} if codec == "libx264" else {}
         audio = container.add_stream(tone.codec, rate=tone.rate, layout=tone.layout) if tone else None
         for i, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(i, *size), format="rgb24").reformat(format=pix_fmt)
+            image = picture(i, *size) if pictures is None else np.ascontiguousarray(pictures[i])
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)
             frame.time_base = video.codec_context.time_base
             frame.pts = round(time / frame.time_base)
             container.mux(video.encode(frame))

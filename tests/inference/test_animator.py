@@ -10,7 +10,10 @@ from PIL import Image
 from synhead.config import ConfigError
 from synhead.data.errors import MediaError
 from synhead.inference.animator import Animator, AnimatorOptions, select_device, select_precision
+from synhead.inference.keypoint_stream import joined
+from synhead.inference.motion_edits import MotionEdits
 from synhead.inference.motion_transfer import movement_scale, transfer_motion
+from synhead.inference.smoothing import Smoothing, smooth
 from synhead.weights import checkpoint
 from tests.inference.conftest import blobs
 
@@ -78,6 +81,59 @@ def test_reference_frame(model, portrait):
         unmoved = levels(model.animate(source, source.keypoints).image)[0]
     assert_same(found[3], unmoved)
     assert np.abs(found[0].astype(int) - unmoved).max() > 1
+
+
+def test_a_reference_in_the_middle_serves_both_directions(model, portrait):
+    """Spec E's best frame: one clip forwards and one backwards from it are the frames of a single pass."""
+    whole = animate(model, portrait, reference=FRAMES[2])
+    forward, backward = (animate(model, portrait, frames=frames) for frames in (FRAMES[2:], FRAMES[2::-1]))
+    assert_same(whole, np.concatenate([backward[::-1], forward[1:]]))
+
+
+def test_edits_at_rest_change_no_bit(model, portrait):
+    plain = animate(model, portrait)
+    np.testing.assert_array_equal(animate(model, portrait, edits=MotionEdits(multiplier=1.0, parts="all")), plain)
+
+
+EDITS = [
+    MotionEdits(multiplier=0.0),
+    MotionEdits(multiplier=2.0),
+    MotionEdits(parts="head"),
+    MotionEdits(parts="face"),
+    MotionEdits(smoothing=Smoothing(frames=1.0)),
+    MotionEdits(smoothing=Smoothing(mode="causal", frames=2.0)),
+]
+
+
+def test_edits_differ_and_keep_every_frame(model, portrait):
+    results = [animate(model, portrait, batch_size=2, edits=edits).astype(int) for edits in (MotionEdits(), *EDITS)]
+    assert all(len(result) == len(FRAMES) for result in results)
+    assert all(np.abs(a - b).max() > 1 for a, b in itertools.combinations(results, 2))
+    assert np.ptp(results[1], axis=0).max() <= 1, "multiplier 0 holds still"
+
+
+def test_smoothed_keypoints_are_what_is_rendered(model, portrait):
+    smoothing = Smoothing(frames=1.0)
+    animator = Animator(model)
+    animator.observe(portrait)
+    wanted = np.stack(list(animator.follow([joined(smooth(animator.track(FRAMES), smoothing))])))
+    assert_same(animate(model, portrait, batch_size=2, edits=MotionEdits(smoothing=smoothing)), wanted)
+
+
+def test_causal_smoothing_reads_no_further_than_a_batch(model, portrait):
+    taken = []
+    endless = (taken.append(i) or FRAMES[i % 5] for i in itertools.count())
+    edits = MotionEdits(smoothing=Smoothing(mode="causal"))
+    animator = Animator(model, AnimatorOptions(batch_size=1, edits=edits))
+    animator.observe(portrait)
+    next(animator.animate(endless))
+    assert len(taken) == 1
+
+
+@pytest.mark.parametrize("edits", [MotionEdits(multiplier=2.0), MotionEdits(parts="face")])
+def test_edits_about_a_reference_need_relative_motion(edits):
+    with pytest.raises(ConfigError, match="choose relative"):
+        AnimatorOptions(motion="absolute", edits=edits)
 
 
 def test_the_source_is_computed_once(model, portrait, monkeypatch):

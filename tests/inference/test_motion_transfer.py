@@ -3,15 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from synhead.inference.motion_transfer import hull_area, movement_scale, transfer_motion
+from synhead.inference.motion_transfer import hull_area, matrix_power, movement_scale, transfer_motion
 from synhead.types import Keypoints
-
-
-def keypoints(batch: int, seed: int, count: int = 15) -> Keypoints:
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(batch, count, 2, 2, generator=generator) * 0.2
-    return Keypoints(position=torch.rand(batch, count, 2, generator=generator) - 0.5, jacobian=torch.eye(2) + noise)
+from tests.inference.conftest import keypoints
 
 
 def test_the_reference_pose_gives_the_source_back():
@@ -70,3 +67,62 @@ def test_collapsed_keypoints_do_not_scale():
     source = keypoints(1, 0)
     collapsed = Keypoints(position=torch.zeros_like(source.position), jacobian=source.jacobian)
     assert movement_scale(source, collapsed) == movement_scale(collapsed, source) == 1.0
+
+
+def test_multiplier_one_changes_no_bit():
+    source, driving, reference = keypoints(1, 0), keypoints(4, 1), keypoints(1, 2)
+    plain = transfer_motion(source, driving, reference, scale=0.9)
+    once = transfer_motion(source, driving, reference, scale=0.9, multiplier=1.0)
+    assert torch.equal(plain.position, once.position)
+    assert torch.equal(plain.jacobian, once.jacobian)
+
+
+def test_multiplier_zero_holds_the_portrait_still():
+    source, driving, reference = keypoints(1, 0), keypoints(4, 1), keypoints(1, 2)
+    still = transfer_motion(source, driving, reference, multiplier=0.0)
+    torch.testing.assert_close(still.position, source.position.expand(4, -1, -1))
+    torch.testing.assert_close(still.jacobian, source.jacobian.expand(4, -1, -1, -1))
+
+
+def test_multiplier_doubles_movements_and_turns():
+    turn = 0.4
+    rotation = torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    reference = keypoints(1, 0)
+    driving = Keypoints(position=reference.position + 0.1, jacobian=1.1 * rotation @ reference.jacobian)
+    moved = transfer_motion(reference, driving, reference, scale=0.5, multiplier=2.0)
+    torch.testing.assert_close(moved.position, reference.position + 0.1)
+    torch.testing.assert_close(moved.jacobian, 1.21 * rotation @ rotation @ reference.jacobian, rtol=1e-4, atol=1e-5)
+
+
+entries = st.floats(-3, 3, allow_nan=False, width=32)
+exponents = st.floats(0, 5, allow_nan=False)
+
+
+@given(st.tuples(entries, entries, entries, entries), exponents)
+@settings(max_examples=200, deadline=None)
+def test_matrix_powers(values, exponent):
+    """Against an eigendecomposition where there is a real power, against interpolation where there is none."""
+    matrix = torch.tensor(values, dtype=torch.float64).reshape(2, 2)
+    found = matrix_power(matrix, exponent)
+    assert found.isfinite().all()
+    eigenvalues, vectors = np.linalg.eig(matrix.numpy().astype(complex))
+    lowest = eigenvalues.real.min()
+    if np.abs(eigenvalues.imag).max() < 1e-9 and lowest <= 0:
+        torch.testing.assert_close(found, torch.eye(2) + exponent * (matrix - torch.eye(2, dtype=torch.float64)))
+    elif np.linalg.cond(vectors) < 1e3 and np.abs(eigenvalues).min() > 1e-3:
+        wanted = vectors @ np.diag(eigenvalues**exponent) @ np.linalg.inv(vectors)
+        np.testing.assert_allclose(found.numpy(), wanted.real, rtol=1e-6, atol=1e-6 * max(1, np.abs(wanted).max()))
+
+
+def test_matrix_power_of_equal_eigenvalues():
+    shear = torch.tensor([[1.0, 0.3], [0.0, 1.0]])
+    torch.testing.assert_close(matrix_power(shear, 2.5), torch.tensor([[1.0, 0.75], [0.0, 1.0]]))
+    torch.testing.assert_close(matrix_power(4 * torch.eye(2), 0.5), 2 * torch.eye(2))
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 2.0])
+def test_halves_and_wholes(exponent):
+    """Powers of the same matrix add up."""
+    matrix = torch.linalg.matrix_exp(0.5 * torch.randn(50, 2, 2, generator=torch.Generator().manual_seed(1)))
+    together = matrix_power(matrix, exponent) @ matrix_power(matrix, 1.5)
+    torch.testing.assert_close(together, matrix_power(matrix, exponent + 1.5), rtol=1e-3, atol=1e-3)

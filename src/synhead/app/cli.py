@@ -13,7 +13,9 @@ from synhead.app.convert import convert
 from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
 from synhead.app.info import info
+from synhead.app.record import record
 from synhead.app.train import train
+from synhead.app.verify import verify
 
 app = typer.Typer(
     name="synhead",
@@ -44,7 +46,7 @@ def options(
     del version
 
 
-for command in (animate, train, convert, info, doctor):
+for command in (animate, record, verify, train, convert, info, doctor):
     app.command()(guarded(command))
 
 

@@ -57,6 +57,8 @@ def explain(error: Exception) -> str | None:
 
 
 _EXTRAS = {
+    "c2pa": "provenance",
+    "cryptography": "provenance",
     "lightning_fabric": "train",
     "mediapipe": "faces",
     "skimage": "demo",
@@ -69,9 +71,10 @@ def _expected() -> tuple[type[Exception], ...]:
     """Errors whose message is written for users. Those of heavy modules can only have come from loaded ones."""
     from synhead.config import ConfigError  # imported when an error has happened, to keep start-up fast
     from synhead.data.errors import MediaError
+    from synhead.provenance.errors import ProvenanceError
     from synhead.weights.errors import CheckpointError
 
-    expected: list[type[Exception]] = [ConfigError, MediaError, CheckpointError]
+    expected: list[type[Exception]] = [ConfigError, MediaError, ProvenanceError, CheckpointError]
     if "synhead.losses.features" in sys.modules:
         from synhead.losses.features import PerceptualWeightsError
 
@@ -80,6 +83,10 @@ def _expected() -> tuple[type[Exception], ...]:
         from synhead.faces.analyzer import FaceError
 
         expected.append(FaceError)
+    if "synhead.inference.template" in sys.modules:
+        from synhead.inference.template import TemplateError
+
+        expected.append(TemplateError)
     if "synhead.training.run" in sys.modules:
         from synhead.training.run import NonFiniteError
 

@@ -7,6 +7,7 @@ import json
 import types
 import typing
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from synhead.config.errors import ConfigError, require
@@ -18,7 +19,7 @@ def to_json(config: object) -> str:
     """Any configuration dataclass as readable JSON."""
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise ConfigError(f"{config!r} is not a configuration")
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    return json.dumps(dataclasses.asdict(config), indent=2, default=_path) + "\n"
 
 
 def from_json(kind: type[ConfigT], text: str) -> ConfigT:
@@ -28,6 +29,12 @@ def from_json(kind: type[ConfigT], text: str) -> ConfigT:
     except json.JSONDecodeError as error:
         raise ConfigError(f"not JSON: {error}") from error
     return _build(kind, data, kind.__name__)
+
+
+def _path(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} has no form in JSON")
 
 
 def _build(kind: type[ConfigT], data: object, where: str) -> ConfigT:
@@ -60,5 +67,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911
         return tuple(_convert(args[0], item, where) for item in value)
     if hint is float and type(value) is int:
         return float(value)
+    if hint is Path:
+        require(isinstance(value, str), f"{where}: expected a path, got {value!r}")
+        return Path(value)
     require(type(value) is hint, f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""The sound of the driving video for a new picture: packets copied, or transcoded to AAC, as they are due."""
+"""The sound of another file for new pictures: packets copied, or transcoded (AAC, in WebM Opus), as they are due."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import av
 import av.error
@@ -23,11 +23,20 @@ AudioMode = Literal["copied", "transcoded", "none"]
 
 _COPIED_MP4 = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 _COPIED_MOV = frozenset({"aac", "ac3", "alac", "eac3", "mp3", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le"})
-COPIED = {".mp4": _COPIED_MP4, ".m4v": _COPIED_MP4, ".mov": _COPIED_MOV, ".mkv": _COPIED_MP4 | _COPIED_MOV}
+COPIED = {
+    ".mp4": _COPIED_MP4,
+    ".m4v": _COPIED_MP4,
+    ".mov": _COPIED_MOV,
+    ".mkv": _COPIED_MP4 | _COPIED_MOV,
+    ".webm": frozenset({"opus", "vorbis"}),
+}
 """Codecs that players expect in each container; others are transcoded, even where the container could hold them."""
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
-AAC_BITS_PER_CHANNEL = 96_000
+OPUS_RATES = (48000, 24000, 16000, 12000, 8000)
+DEFAULT_ENCODER = ("aac", AAC_RATES)
+ENCODERS = {".webm": ("libopus", OPUS_RATES)}
+BITS_PER_CHANNEL = 96_000
 
 
 class AudioTrack:
@@ -79,10 +88,11 @@ class AudioTrack:
                 else:
                     self.mode, self._packets = "copied", self._copied(source, stream, copy)
                     return
-            rate = stream.rate if stream.rate in AAC_RATES else 48000
             layout = "mono" if stream.channels == 1 else "stereo"
-            bits = AAC_BITS_PER_CHANNEL * min(stream.channels, 2)
-            encoder = self._output.add_stream("aac", rate=rate, layout=layout, bit_rate=bits)
+            bits = BITS_PER_CHANNEL * min(stream.channels, 2)
+            name, rates = ENCODERS.get(suffix, DEFAULT_ENCODER)
+            rate = stream.rate if stream.rate in rates else 48000
+            encoder = cast(AudioStream, self._output.add_stream(name, rate=rate, layout=layout, bit_rate=bits))
             self.mode, self._packets = "transcoded", self._transcoded(source, stream, encoder)
             return
 

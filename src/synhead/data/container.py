@@ -1,13 +1,14 @@
-"""Opening media files with FFmpeg."""
+"""Opening and closing media files with FFmpeg."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from synhead.data.errors import MediaError
@@ -32,3 +33,9 @@ def open_media(path: Path) -> InputContainer:
         raise MediaError(
             f"{path} is not a video that can be read ({error.strerror}); give a video such as MP4, MOV or WebM"
         ) from error
+
+
+def close_quietly(container: OutputContainer) -> None:
+    """For files that are thrown away or complete by now, so that a failure to finish them says nothing new."""
+    with suppress(av.error.FFmpegError):
+        container.close()

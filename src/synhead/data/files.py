@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,19 +59,73 @@ def check_output(path: Path, *, inputs: Sequence[Path] = (), suffixes: Collectio
     return target
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``: renamed to it at the end, removed if the block raises anything.
+def check_folder_output(path: Path, *, inputs: Sequence[Path], ours: Callable[[Path], bool]) -> Path:
+    """The real path of a folder that will be written as a whole; MediaError if it cannot or must not be.
 
-    Whatever stood at ``path`` stays untouched until the rename, which is atomic.
+    A folder that stands there may be empty or one of ``ours``; ``inputs`` must not lie in it.
+    """
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_dir():
+            raise MediaError(f"{path} is a file; choose another name for the folder of pictures")
+        if not target.parent.is_dir():
+            raise MediaError(f"folder {target.parent} does not exist; create it or choose another output")
+        for given in inputs:
+            if target in (given.resolve(), *given.resolve().parents):
+                raise MediaError(f"output {path} holds the input {given}; choose another name for the output")
+        if target.is_dir() and any(target.iterdir()) and not ours(target):
+            raise MediaError(f"{path} holds other files; choose an empty folder or a new name")
+        probe = _temporary(target)
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, MediaError):
+            raise
+        raise MediaError(f"{path} cannot be written ({_reason(error)}); choose a folder you may write to") from error
+    return target
+
+
+@contextmanager
+def replacing(path: Path, finish: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """A temporary path beside ``path``: renamed to it at the end, removed if the block or ``finish`` raises anything.
+
+    Whatever stood at ``path`` stays untouched until the rename, which is atomic. ``finish`` is called on the complete
+    temporary file just before it.
     """
     temporary = _temporary(path)
     try:
         yield temporary
+        if finish is not None:
+            finish(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """An empty temporary folder beside ``path`` that takes its place at the end, removed if the block raises anything.
+
+    An earlier folder stays untouched until then. No system call exchanges folders portably: the earlier one is first
+    moved aside, and moved back if its place cannot be taken.
+    """
+    temporary, aside = _temporary(path), _temporary(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.replace(aside)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            if aside.exists():
+                aside.replace(path)
+            raise
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _temporary(path: Path) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -18,7 +19,9 @@ Fit = Literal["crop", "stretch", "pad"]
 RgbImage: TypeAlias = UInt8[NDArray[np.uint8], "_ _ 3"]
 """Height, width, (red, green, blue), 0 to 255."""
 
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
+FORMATS = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+IMAGE_SUFFIXES = tuple(FORMATS)
+QUALITY = 95
 MIN_SIDE_PX = 16
 MAX_ASPECT = 20
 MAX_PIXELS = 120_000_000
@@ -54,9 +57,19 @@ def write_image(path: Path, image: RgbImage) -> None:
     target = check_output(path, suffixes=IMAGE_SUFFIXES)
     try:
         with replacing(target) as temporary:
-            Image.fromarray(image).save(temporary, quality=95)
+            temporary.write_bytes(encode_image(image, target.suffix, quality=QUALITY))
     except OSError as error:
         raise MediaError(f"{path} could not be written ({error}); free space or choose another folder") from error
+
+
+def encode_image(image: RgbImage, suffix: str, **options: Any) -> bytes:  # noqa: ANN401 - Pillow's own
+    """The content of a file that ends in ``suffix``, with Pillow's ``options`` for it.
+
+    Not straight into the file: Pillow does not notice that a full disk took only a part of a JPEG.
+    """
+    content = BytesIO()
+    Image.fromarray(image).save(content, format=FORMATS[suffix.lower()], **options)
+    return content.getvalue()
 
 
 def fitted_size(width: int, height: int, size: int, fit: Fit) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Videos at the edge, streaming: see video_reader and video_writer."""
+"""Videos at the edge, streaming: see video_reader, and outputs for what can be written."""
 
 from __future__ import annotations
 

@@ -26,10 +26,14 @@ class FaceError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class FaceBox:
-    """A detected face, from about the hairline to the chin, with its confidence in [0, 1]."""
+    """A detected face, from about the hairline to the chin, with its confidence in [0, 1].
+
+    ``tilt``: of the line through the eyes, degrees clockwise; 0 where the backend does not say.
+    """
 
     box: Box
     score: float
+    tilt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

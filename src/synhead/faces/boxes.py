@@ -1,4 +1,4 @@
-"""Boxes in pixels, and the square crops made of them."""
+"""Boxes in pixels, and the square crops of whole pixels that training clips have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from PIL import Image
 
 from synhead.types import NDArray
 
-__all__ = ["Box", "SquareCrop", "bounding_box", "crop_square", "intersection_over_union", "union"]
+__all__ = [
+    "Box",
+    "SquareCrop",
+    "bounding_box",
+    "contains",
+    "crop_square",
+    "intersection_over_union",
+    "padded_region",
+    "union",
+    "whole_picture",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,12 @@ class Box:
         w, h = self.width, self.height
         return Box(self.left - left * w, self.top - top * h, self.right + right * w, self.bottom + bottom * h)
 
+    def scaled(self, factor: float, *, left: float = 0.0, top: float = 0.0) -> Box:
+        """In a picture ``factor`` times as large, whose upper left corner then lies at (left, top)."""
+        return Box(
+            self.left * factor + left, self.top * factor + top, self.right * factor + left, self.bottom * factor + top
+        )
+
     def between(self, other: Box, share: float) -> Box:
         """Linear interpolation: this box at 0, ``other`` at 1."""
         near, far = 1 - share, share
@@ -67,6 +83,21 @@ class SquareCrop:
     left: int
     top: int
     side: int
+
+
+def whole_picture(width: int, height: int) -> Box:
+    """The box of a picture of that size."""
+    return Box(0.0, 0.0, float(width), float(height))
+
+
+def contains(outer: Box, inner: Box) -> bool:
+    """Whether no part of ``inner`` lies outside ``outer``."""
+    return (
+        outer.left <= inner.left
+        and outer.top <= inner.top
+        and outer.right >= inner.right
+        and outer.bottom >= inner.bottom
+    )
 
 
 def bounding_box(points_px: Float[NDArray[Any], "n 2"]) -> Box:
@@ -98,14 +129,20 @@ def crop_square(
     image: UInt8[NDArray[np.uint8], "h w 3"], crop: SquareCrop, size: int
 ) -> UInt8[NDArray[np.uint8], "{size} {size} 3"]:
     """The crop, scaled to ``size`` x ``size``. Outside the picture its edge pixels are repeated."""
-    height, width = image.shape[:2]
-    left, top = max(0, -crop.left), max(0, -crop.top)
-    right, bottom = max(0, crop.left + crop.side - width), max(0, crop.top + crop.side - height)
-    if left or top or right or bottom:
-        image = np.pad(image, ((top, bottom), (left, right), (0, 0)), mode="edge")
-    x, y = crop.left + left, crop.top + top
-    square = image[y : y + crop.side, x : x + crop.side]
+    square = padded_region(image, crop.left, crop.top, crop.side, crop.side)
     if crop.side == size:
         return np.ascontiguousarray(square)
     how = Image.Resampling.LANCZOS if crop.side > size else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(square).resize((size, size), how))
+
+
+def padded_region(
+    image: UInt8[NDArray[np.uint8], "h w 3"], left: int, top: int, width: int, height: int
+) -> UInt8[NDArray[np.uint8], "{height} {width} 3"]:
+    """Part of a picture; a view where it lies inside, else with the picture's edge pixels repeated."""
+    rows, columns = image.shape[:2]
+    if left >= 0 and top >= 0 and left + width <= columns and top + height <= rows:
+        return image[top : top + height, left : left + width]
+    across = np.clip(np.arange(left, left + width), 0, columns - 1)
+    down = np.clip(np.arange(top, top + height), 0, rows - 1)
+    return image[down[:, None], across[None]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import os
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -22,6 +22,7 @@ from synhead.faces.analyzer import AnalyzerOptions, FaceAnalyzer, FaceBox, FaceD
 from synhead.faces.boxes import Box, bounding_box
 from synhead.faces.native_log import silence_by_environment, silenced
 from synhead.faces.pose import head_pose
+from synhead.faces.task_file import LANDMARKER, WEIGHTS_VARIABLE, find_task_file
 from synhead.types import NDArray
 
 __all__ = ["find_task_file", "open_analyzer", "open_detector"]
@@ -30,13 +31,10 @@ Native = Any
 """An object of mediapipe, which has no usable types."""
 Picture = UInt8[NDArray[np.uint8], "h w 3"]
 
-WEIGHTS_VARIABLE = "SYNHEAD_WEIGHTS"
-TASK_FILES = ("face_landmarker.task", "face_landmarker_v2.task", "face_landmarker_v2_with_blendshapes.task")
-
 _INSTALL = "install it with `pip install 'synhead[faces]'`"
 _NO_MODEL = (
-    "this mediapipe bundles no face models: put face_landmarker.task into a folder named by "
-    f"{WEIGHTS_VARIABLE}, or `pip install 'mediapipe==0.10.21'`"
+    f"this mediapipe bundles no face models: fetch {LANDMARKER.name} with `synhead animate --fetch-face-model`, put "
+    f"it (SHA-256 {LANDMARKER.sha256}) into a folder named by {WEIGHTS_VARIABLE}, or `pip install 'mediapipe==0.10.21'`"
 )
 _FRAME_MS = 33
 _DETECTOR_MARGIN = 0.06
@@ -65,22 +63,6 @@ def open_detector(options: AnalyzerOptions | None = None, *, model: Path | None 
     if task is not None and getattr(_mediapipe(), "solutions", None) is None:
         return _TaskAnalyzer(task, chosen)
     return _BlazeDetector(_solutions(), chosen)
-
-
-def find_task_file() -> Path | None:
-    """The face landmarker in the folder (or the file itself) named by the environment variable SYNHEAD_WEIGHTS.
-
-    Raises FaceError if the variable names nothing that exists.
-    """
-    named = os.environ.get(WEIGHTS_VARIABLE)
-    if not named:
-        return None
-    place = Path(named)
-    if not place.exists():
-        raise FaceError(f"{WEIGHTS_VARIABLE} names {named}, which does not exist; correct or unset it")
-    if place.is_file():
-        return place if place.suffix == ".task" else None
-    return next((place / name for name in TASK_FILES if (place / name).is_file()), None)
 
 
 def _mediapipe() -> Native:
@@ -189,7 +171,9 @@ class _TaskAnalyzer(_Backend):
 
     def boxes(self, image: Picture) -> tuple[FaceBox, ...]:
         """See FaceDetector."""
-        return tuple(FaceBox(face.box, face.score) for face in self.landmarks(image))
+        return tuple(
+            FaceBox(face.box, face.score, face.pose.roll if face.pose else 0.0) for face in self.landmarks(image)
+        )
 
 
 class _BlazeDetector(_Backend):
@@ -210,8 +194,16 @@ class _BlazeDetector(_Backend):
             relative = detection.location_data.relative_bounding_box
             left, top = relative.xmin * width, relative.ymin * height
             box = Box(left, top, left + relative.width * width, top + relative.height * height)
-            found.append(FaceBox(box.grown(left=-_DETECTOR_MARGIN, right=-_DETECTOR_MARGIN), float(detection.score[0])))
+            box = box.grown(left=-_DETECTOR_MARGIN, right=-_DETECTOR_MARGIN)
+            found.append(FaceBox(box, float(detection.score[0]), _eye_tilt(detection.location_data, image)))
         return tuple(sorted(found, key=lambda face: -face.box.area)[: self._faces])
+
+
+def _eye_tilt(location: Native, image: Picture) -> float:
+    """The first two key points of a detection are the eyes, that on the left of an upright picture first."""
+    height, width = image.shape[:2]
+    left, right = location.relative_keypoints[:2]
+    return math.degrees(math.atan2((right.y - left.y) * height, (right.x - left.x) * width))
 
 
 def _process_solution(solution: Native, image: Picture) -> Native:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -15,10 +16,17 @@ from PIL import Image
 from synhead.config import ConfigError
 from synhead.data.image import Fit, RgbImage, fit_image, read_image
 from synhead.inference.engine import EagerEngine, Engine, Precision
+from synhead.inference.fingerprint import ModelFingerprint, fingerprint
+from synhead.inference.keypoint_stream import batches_of, rows
+from synhead.inference.motion_edits import MotionEdits
+from synhead.inference.motion_parts import keep_part
 from synhead.inference.motion_transfer import movement_scale, transfer_motion
+from synhead.inference.smoothing import smooth
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, SourceFeatures
 from synhead.weights import checkpoint, hub
+
+MIN_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +35,13 @@ class AnimatorOptions:
 
     ``motion``: ``relative`` moves the source's keypoints as the driver's move from the reference frame; ``absolute``
     takes the driver's keypoints as they are. ``adapt_scale``: relative movements are scaled by the sizes of the two
-    faces (hulls of keypoints). ``batch_size``: driving frames run together. ``fit``: how inputs become squares.
+    faces (hulls of keypoints). ``edits``: what is done to the motion. ``batch_size``: driving frames run together.
+    ``fit``: how inputs become squares.
     """
 
     motion: Literal["relative", "absolute"] = "relative"
     adapt_scale: bool = True
+    edits: MotionEdits = field(default_factory=MotionEdits)
     batch_size: int = 8
     fit: Fit = "crop"
 
@@ -42,6 +52,8 @@ class AnimatorOptions:
             raise ConfigError(f"motion {self.motion!r} must be 'relative' or 'absolute'")
         if self.fit not in ("crop", "stretch", "pad"):
             raise ConfigError(f"fit {self.fit!r} must be 'crop', 'stretch' or 'pad'")
+        if self.motion == "absolute" and self.edits.need_reference:
+            raise ConfigError("a motion multiplier and parts of a motion need a reference: choose relative motion")
 
 
 class Animator:
@@ -94,6 +106,11 @@ class Animator:
         """Of convolutions and matrix products."""
         return self.engine.precision
 
+    @cached_property
+    def fingerprint(self) -> ModelFingerprint:
+        """Of the keypoint detector: which weights a recorded motion belongs to."""
+        return fingerprint(self.model)
+
     @property
     def portrait(self) -> RgbImage:
         """The observed source as the model sees it: a square of ``image_size``. RuntimeError before observe."""
@@ -124,9 +141,16 @@ class Animator:
         return self.follow(self.track(frames), reference=origin)
 
     def track(self, frames: Iterable[RgbImage]) -> Iterator[Keypoints]:
-        """The driver's keypoints, lazily, ``batch_size`` frames at a time, in float32."""
+        """The driver's keypoints, lazily, ``batch_size`` frames at a time, in float32.
+
+        The network always sees full batches, of two frames at least: kernels, and with them the last bit of a result,
+        depend on the size of a batch. So a frame has the same keypoints wherever it stands, also alone.
+        """
+        full = max(MIN_BATCH, self.options.batch_size)
         for batch in _batches(frames, self.options.batch_size):
-            yield self.engine.keypoints([fit_image(frame, self.image_size, self.options.fit) for frame in batch])
+            squares = [fit_image(frame, self.image_size, self.options.fit) for frame in batch]
+            found = self.engine.keypoints(squares + squares[-1:] * (full - len(squares)))
+            yield rows(found, 0, len(squares))
 
     def follow(self, motion: Iterable[Keypoints], *, reference: Keypoints | None = None) -> Iterator[RgbImage]:
         """The portrait with the driver's motion: batches of keypoints from :meth:`track`, or recorded ones.
@@ -140,14 +164,22 @@ class Animator:
     def _follow(
         self, source: SourceFeatures, motion: Iterable[Keypoints], origin: Keypoints | None
     ) -> Iterator[RgbImage]:
+        edits = self.options.edits
+        if edits.smoothing is not None:
+            motion = batches_of(smooth(motion, edits.smoothing), self.options.batch_size)
         scale: float | None = None
         for driving in motion:
             if self.options.motion == "relative":
-                origin = origin or Keypoints(position=driving.position[:1], jacobian=driving.jacobian[:1])
+                # A frame depends on no other but the reference, so that one reference in the middle of a clip serves
+                # both directions; spec E's two clips, one of them reversed, are the same pictures.
+                origin = origin or rows(driving, 0, 1)
                 if scale is None:
                     scale = movement_scale(source.keypoints, origin) if self.options.adapt_scale else 1.0
-                driving = transfer_motion(source.keypoints, driving, origin, scale=scale)  # noqa: PLW2901
-            yield from self.engine.render(source, driving)
+                part = keep_part(driving, origin, edits.parts)
+                moved = transfer_motion(source.keypoints, part, origin, scale=scale, multiplier=edits.multiplier)
+                yield from self.engine.render(source, moved)
+            else:
+                yield from self.engine.render(source, driving)
 
 
 def select_device(name: str) -> torch.device:

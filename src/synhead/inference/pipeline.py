@@ -1,143 +1,149 @@
-"""Portrait and driving video in, video with sound out: decode, model and encode, streaming."""
+"""Source and driver in, animated video with sound out: faces, crops, model, paste back, encode, streaming."""
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-
-import numpy as np
+from typing import Literal
 
 from synhead.data.audio import AudioMode
-from synhead.data.files import check_output
-from synhead.data.image import RgbImage, read_image
+from synhead.data.files import check_input
+from synhead.data.outputs import OutputSpec, open_output
 from synhead.data.prefetch import prefetch
-from synhead.data.video import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, read_frame
 from synhead.inference.animator import Animator
+from synhead.inference.clock import Clock
+from synhead.inference.composition import Composition, Layout, Step
+from synhead.inference.drivers import timed
+from synhead.inference.footage import Footage
+from synhead.inference.job import AnimationJob
+from synhead.inference.reference_choice import Reference, choose_reference
+from synhead.inference.report import AnimationReport, StageSeconds
+from synhead.inference.scene import Scene, open_scene
+from synhead.inference.sources import Photo
+from synhead.inference.steps import footage_steps, photo_steps
+from synhead.provenance.marker import default_marker
+from synhead.provenance.statement import Statement
+from synhead.types import Keypoints
+
+__all__ = ["AnimationJob", "AnimationReport", "Progress", "animate_video", "check_paths"]
 
 Progress = Callable[[int, int | None], None]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoOptions:
-    """``reference_frame``: index of the driving frame whose pose is taken to be the portrait's (relative motion).
-
-    ``side_by_side``: show source, driving frame and result in a row. ``audio``: keep the driver's sound. ``crf``: see
-    VideoWriter.
-    """
-
-    reference_frame: int = 0
-    side_by_side: bool = False
-    audio: bool = True
-    crf: int = 18
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSeconds:
-    """Busy time of each stage; decoding overlaps the others, so that the sum may exceed the time that passed."""
-
-    decode: float
-    model: float
-    encode: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnimationReport:
-    """What was done: frames written, driving frames skipped as damaged, frame rate, and what became of the sound."""
-
-    frames: int
-    skipped: int
-    rate: Fraction
-    audio: AudioMode
-    seconds: StageSeconds
+WHOLE_FRAMES_AHEAD = 2
+"""Full-size pictures read ahead: they may be large."""
 
 
 def animate_video(
-    animator: Animator,
-    portrait: Path,
-    driving: Path,
-    output: Path,
-    options: VideoOptions | None = None,
-    progress: Progress | None = None,
+    animator: Animator, job: AnimationJob, progress: Progress | None = None, *, statement: Statement | None = None
 ) -> AnimationReport:
-    """Animate ``portrait`` with the motion of ``driving`` into ``output`` (.mp4, .m4v, .mov or .mkv).
+    """Animate the source of ``job`` with the motion of its driver.
 
-    The output has the driving video's timestamps, frame rate and sound. Memory does not grow with the length. An
-    error or Ctrl-C leaves nothing behind and an earlier output untouched. ``progress`` is called with the number of
-    frames written and their expected total (None if unknown). Raises MediaError before any work for bad inputs and
-    outputs.
+    For a photograph the output has the driver's timestamps and frame rate, for a source video its own. Memory does not
+    grow with the length. An error or Ctrl-C leaves nothing behind and an earlier output untouched. ``progress`` is
+    called with the number of frames written and their expected total (None if unknown). ``statement``: what the mark
+    says of the model. Raises MediaError before any work for bad inputs and outputs, FaceError where no face is found.
     """
-    options = options or VideoOptions()
-    check_output(output, inputs=(portrait, driving), suffixes=VIDEO_SUFFIXES)
-    source = read_image(portrait)
-    size, fit = animator.image_size, animator.options.fit
+    check_paths((job.source, job.driving), job.output)
+    clock, frames = Clock(), 0
     with ExitStack() as stack:
-        reader = stack.enter_context(VideoReader(driving, size=size, fit=fit))
-        writer = stack.enter_context(
-            VideoWriter(
-                output,
-                rate=reader.info.rate,
-                size=(3 * size if options.side_by_side else size, size),
-                audio_from=driving if options.audio else None,
-                crf=options.crf,
-                time_base=reader.info.time_base,
-            )
+        scene = open_scene(animator, job, clock, stack)
+        layout = Layout(
+            pasted=scene.pasted,
+            max_side=job.options.max_side,
+            side_by_side=job.options.side_by_side,
+            label=job.options.label,
         )
-        reference = None
-        if options.reference_frame and animator.options.motion == "relative":
-            reference = read_frame(driving, options.reference_frame, size=size, fit=fit).image
-        animator.observe(source)
-        run = _Run(animator, reader, writer, options)
-        run.all_frames(reference, progress)
-        audio = writer.audio
+        composition = Composition(layout, scene.output_size(layout, animator.image_size))
+        marked = replace(statement or Statement(), source_type="composite" if scene.pasted else "trained")
+        spec = _spec(job, scene, composition.size, marked)
+        reference = choose_reference(animator, job, scene, clock)
+        steps = _steps(animator, job, scene, reference.keypoints, clock, stack)
+        with clock.stage("encode"), open_output(job.output, spec) as output:
+            while (step := _next(steps, clock)) is not None:
+                with clock.stage("paste"):
+                    picture = composition.compose(step)
+                output.write(picture, time=step.time, duration=step.duration)
+                frames += 1
+                if progress is not None:
+                    progress(frames, scene.expected)
+            audio = output.audio
+        written = _Written(frames, composition.size, audio, marked.source_uri)
+        return _report(scene, reference, written, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    frames: int
+    size: tuple[int, int]
+    audio: AudioMode
+    marked: str
+
+
+def _report(scene: Scene, reference: Reference, written: _Written, clock: Clock) -> AnimationReport:
+    seconds = StageSeconds(
+        decode=clock.seconds["decode"] + scene.reading_seconds,
+        faces=clock.seconds["faces"],
+        model=clock.seconds["model"],
+        paste=clock.seconds["paste"],
+        encode=clock.seconds["encode"],
+    )
     return AnimationReport(
-        frames=run.frames,
-        skipped=reader.skipped,
-        rate=reader.info.rate,
-        audio=audio,
-        seconds=StageSeconds(decode=reader.seconds, model=run.model_s, encode=run.encode_s),
+        frames=written.frames,
+        skipped=scene.skipped,
+        rate=scene.rate,
+        size=written.size,
+        pasted=scene.pasted,
+        audio=written.audio,
+        marked=written.marked,
+        source_crops=scene.source_crops(),
+        driving_crop=scene.driving_crop(),
+        reference=reference.index,
+        reference_reason=reference.reason,
+        faceless=scene.faceless(),
+        source_faceless=scene.source_faceless(),
+        warnings=(*scene.warnings, *reference.warnings),
+        seconds=seconds,
     )
 
 
-class _Run:
-    """One pass of a video through the model, with the clock of each stage."""
+def check_paths(inputs: tuple[Path, ...], output: Path) -> None:
+    """Wrong paths are told before any work. Raises MediaError."""
+    for path in inputs:
+        check_input(path)
+    open_output(output, OutputSpec(rate=Fraction(1), size=(2, 2), marking=None, inputs=inputs))
 
-    def __init__(self, animator: Animator, reader: VideoReader, writer: VideoWriter, options: VideoOptions) -> None:
-        self._animator, self._reader, self._writer, self._options = animator, reader, writer, options
-        self._pending: deque[Frame] = deque()
-        self._waiting_s = 0.0
-        self.frames, self.model_s, self.encode_s = 0, 0.0, 0.0
 
-    def all_frames(self, reference: RgbImage | None, progress: Progress | None) -> None:
-        """Every frame of the reader through the model into the writer."""
-        start = time.perf_counter()
-        depth = 2 * self._animator.options.batch_size
-        with closing(prefetch(self._reader, depth)) as frames:
-            for image in self._animator.animate(self._images(frames), reference=reference):
-                self._write(image, self._pending.popleft())
-                if progress is not None:
-                    progress(self.frames, self._reader.info.frames)
-        self.model_s = time.perf_counter() - start - self._waiting_s - self.encode_s
+def _spec(job: AnimationJob, scene: Scene, size: tuple[int, int], statement: Statement) -> OutputSpec:
+    options = job.options
+    sound = {"driver": job.driving if scene.driver.shows else None, "source": job.source, "none": None}[options.audio]
+    if options.audio == "source" and not isinstance(scene.source, Footage):
+        sound = None
+    return OutputSpec(
+        rate=scene.rate,
+        size=size,
+        marking=default_marker(statement, certificate=options.certificate, key=options.key),
+        inputs=(job.source, job.driving),
+        audio_from=sound,
+        codec=options.codec,
+        crf=options.crf,
+        time_base=scene.time_base,
+    )
 
-    def _images(self, frames: Iterator[Frame]) -> Iterator[RgbImage]:
-        """The driving pictures; their times are kept aside until the model is done with them."""
-        while True:
-            start = time.perf_counter()
-            frame = next(frames, None)
-            self._waiting_s += time.perf_counter() - start
-            if frame is None:
-                return
-            self._pending.append(frame)
-            yield frame.image
 
-    def _write(self, image: RgbImage, frame: Frame) -> None:
-        start = time.perf_counter()
-        if self._options.side_by_side:
-            image = np.concatenate([self._animator.portrait, frame.image, image], axis=1)
-        self._writer.write(image, time=frame.time, duration=frame.duration)
-        self.frames += 1
-        self.encode_s += time.perf_counter() - start
+def _steps(
+    animator: Animator, job: AnimationJob, scene: Scene, origin: Keypoints | None, clock: Clock, stack: ExitStack
+) -> Iterator[Step]:
+    driving = scene.driver.moves(animator, clock)
+    if isinstance(scene.source, Photo):
+        return photo_steps(animator, scene.source, driving, origin)
+    ahead = stack.enter_context(closing(prefetch(scene.source, WHOLE_FRAMES_AHEAD)))
+    sound: Literal["driver", "source"] = "driver" if job.options.audio == "driver" else "source"
+    return footage_steps(animator, scene.source, timed(ahead, clock), driving, origin, clock_of=sound)
+
+
+def _next(steps: Iterator[Step], clock: Clock) -> Step | None:
+    with clock.stage("model"):
+        return next(steps, None)

@@ -1,0 +1,69 @@
+"""``synhead record``: the motion of a clip as a file, to drive portraits with instead of the clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from synhead.app.animate import CROP, read_framing
+from synhead.app.console import remark, say
+from synhead.app.models import choose, load_animator
+from synhead.app.options import CheckpointOption, DeviceOption, PresetOption
+
+
+def record(
+    driving: Annotated[Path, typer.Argument(metavar="DRIVING", help="Video whose motion is recorded.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Motion template to write: .safetensors.")],
+    checkpoint: CheckpointOption = None,
+    preset: PresetOption = None,
+    device: DeviceOption = "auto",
+    crop: Annotated[str, typer.Option(metavar=CROP, help="Square of DRIVING.")] = "auto",
+    face: Annotated[str, typer.Option(metavar="largest|leftmost|N", help="Which face of DRIVING.")] = "largest",
+    crop_movement: Annotated[
+        Literal["auto", "fixed", "follow"], typer.Option(help="Whether the square follows the face.")
+    ] = "auto",
+    fit: Annotated[
+        Literal["crop", "stretch", "pad"],
+        typer.Option(help="How frames in which no face is looked for become square."),
+    ] = "crop",
+    batch: Annotated[int, typer.Option(min=1, help="Frames run together.")] = 8,
+    reference: Annotated[
+        int | None, typer.Option(min=0, metavar="INDEX", help="Frame posed most like a portrait; default: the first.")
+    ] = None,
+) -> None:
+    """Record the motion of DRIVING as a motion template."""
+    from synhead.app.progress import FrameProgress  # heavy imports wait until a command runs
+    from synhead.data.files import check_input, check_output
+    from synhead.inference.animator import AnimatorOptions
+    from synhead.inference.recording import record_video
+    from synhead.inference.template_file import TEMPLATE_SUFFIXES, write_template
+
+    check_input(driving)
+    check_output(output, inputs=(driving,), suffixes=TEMPLATE_SUFFIXES)
+    framing = read_framing(crop, face=face, movement=crop_movement)
+    options = AnimatorOptions(batch_size=batch, fit=fit)
+    animator, loaded = load_animator(choose(checkpoint, preset), device=device, precision="fp32", options=options)
+    if not loaded.trained:
+        remark(
+            f"note: these weights are UNTRAINED ({loaded.name}): the template fits no trained model. "
+            "Name trained weights with --checkpoint or SYNHEAD_CHECKPOINT.",
+            style="yellow",
+        )
+    with FrameProgress(output.name) as progress:
+        recording = record_video(
+            animator,
+            driving,
+            checkpoint=loaded.name,
+            reference=reference,
+            framing=framing,
+            progress=progress.update,
+        )
+    template = recording.template
+    write_template(output, template, inputs=(driving,))
+    for warning in recording.warnings:
+        remark(f"note: {warning}", style="yellow")
+    if recording.skipped:
+        remark(f"note: {recording.skipped} damaged frames were skipped", style="yellow")
+    say(f"{output}: {len(template)} frames at {float(template.rate):g} fps, recorded with {loaded.name}")

@@ -1,0 +1,155 @@
+"""Faces of a video: looked for in every few frames, and one of them followed from look to look."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import UInt8
+
+from synhead.faces.analyzer import FaceBox, FaceDetector
+from synhead.faces.boxes import Box, intersection_over_union
+from synhead.faces.locate import locate_faces, look_at
+from synhead.faces.selection import FaceChoice
+from synhead.faces.tracking import Track
+from synhead.types import NDArray
+
+__all__ = ["FaceScanner", "Followed", "Sightings", "follow"]
+
+Picture = Callable[[], UInt8[NDArray[np.uint8], "h w 3"]]
+"""A frame, converted only if it is looked at."""
+
+_SAME_FACE = 0.1
+_PATIENCE_FRAMES = 12
+"""Another face is followed only once the one before has been away for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """Faces, from left to right, at the frames that were looked at. ``frames``: of the whole video."""
+
+    frames: int
+    looks: tuple[tuple[int, tuple[FaceBox, ...]], ...]
+
+    @property
+    def any(self) -> bool:
+        """Whether a face was seen at all."""
+        return any(faces for _, faces in self.looks)
+
+
+class FaceScanner:
+    """Looks at every ``every``-th frame; where faces get fewer also at those before, and while there is none at all.
+
+    So frames without a face are known one by one, but for gaps that begin and end between two looks.
+    """
+
+    def __init__(self, detector: FaceDetector, *, every: int = 5) -> None:
+        self._detector, self._every = detector, max(1, every)
+        self._passed: deque[tuple[int, Picture]] = deque(maxlen=self._every - 1)
+        self._looks: list[tuple[int, tuple[FaceBox, ...]]] = []
+        self._seen, self._since, self._frames = 0, 0, 0
+        self._small = False
+
+    def add(self, picture: Picture) -> None:
+        """The next frame."""
+        index, self._frames = self._frames, self._frames + 1
+        self._since += 1
+        if self._looks and self._seen and self._since < self._every:
+            self._passed.append((index, picture))
+            return
+        faces = self._look(picture)
+        if len(faces) < self._seen:
+            self._looks += [(passed, self._look(earlier)) for passed, earlier in self._passed]
+        self._looks.append((index, faces))
+        self._passed.clear()
+        self._seen, self._since = len(faces), 0
+
+    def finish(self) -> Sightings:
+        """All that was seen."""
+        return Sightings(self._frames, tuple(self._looks))
+
+    def _look(self, picture: Picture) -> tuple[FaceBox, ...]:
+        """Faces too small for one look at the whole frame are searched for at the start, and on if there are any."""
+        image = picture()
+        if self._small:
+            return locate_faces(image, self._detector)
+        faces = look_at(image, self._detector)
+        if not faces and not self._looks:
+            faces = locate_faces(image, self._detector)
+            self._small = bool(faces)
+        return faces
+
+
+@dataclass(slots=True)
+class Followed:
+    """One face through a video. ``tracks``: one a scene, in order. ``missing``: frames looked at without it."""
+
+    tracks: list[Track] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+
+
+def follow(sightings: Sightings, choice: FaceChoice | None = None) -> Followed:
+    """The chosen face from look to look. Where it is away its last box is held, so that a crop stays where it was.
+
+    A face elsewhere is taken for it, and begins a new track, only if it stays. Raises FaceError for an index that no
+    look has.
+    """
+    choice = choice or FaceChoice()
+    followed = Followed()
+    strays: list[tuple[int, Box]] = []
+    for frame, faces in _from_chosen(sightings, choice):
+        box = _continuation(followed, faces)
+        if box is not None:
+            followed.missing += [stray for stray, _ in strays]
+            strays.clear()
+            _go_on(followed, frame, box)
+        elif not faces:
+            followed.missing.append(frame)
+        else:
+            strays.append((frame, _chosen(faces, choice)))
+            if not followed.tracks or frame - strays[0][0] >= _PATIENCE_FRAMES:
+                _begin(followed, strays)
+    followed.missing += [stray for stray, _ in strays]
+    followed.missing.sort()
+    return followed
+
+
+def _from_chosen(sightings: Sightings, choice: FaceChoice) -> list[tuple[int, tuple[FaceBox, ...]]]:
+    """Looks, those before the chosen index is first there emptied."""
+    needed = max(choice.indices, default=0) + 1
+    first = next((at for at, faces in sightings.looks if len(faces) >= needed), None)
+    if first is None:
+        most = max((faces for _, faces in sightings.looks), key=len, default=())
+        choice.of(most)  # raises, unless there is no face at all
+        return list(sightings.looks)
+    return [(frame, faces if frame >= first else ()) for frame, faces in sightings.looks]
+
+
+def _chosen(faces: tuple[FaceBox, ...], choice: FaceChoice) -> Box:
+    index = min(choice.of(faces)[0], len(faces) - 1) if len(faces) > max(choice.indices, default=0) else 0
+    return faces[index].box
+
+
+def _continuation(followed: Followed, faces: tuple[FaceBox, ...]) -> Box | None:
+    """The face nearest to where the followed one was last, if it overlaps."""
+    if not followed.tracks or not faces:
+        return None
+    last = followed.tracks[-1].boxes[-1]
+    best = max(faces, key=lambda face: intersection_over_union(face.box, last))
+    return best.box if intersection_over_union(best.box, last) >= _SAME_FACE else None
+
+
+def _go_on(followed: Followed, frame: int, box: Box) -> None:
+    track = followed.tracks[-1]
+    if followed.missing and followed.missing[-1] > track.frames[-1]:
+        track.frames.append(frame - 1)
+        track.boxes.append(track.boxes[-1])
+    track.frames.append(frame)
+    track.boxes.append(box)
+
+
+def _begin(followed: Followed, strays: list[tuple[int, Box]]) -> None:
+    followed.tracks.append(Track([frame for frame, _ in strays], [box for _, box in strays]))
+    strays.clear()

@@ -1,0 +1,34 @@
+"""Where the time of a run goes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+__all__ = ["Clock", "Stage"]
+
+Stage = Literal["decode", "faces", "model", "paste", "encode", "waiting"]
+
+
+class Clock:
+    """Seconds spent in each stage by one thread. A stage within another is not counted for the outer one too."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[Stage, float] = defaultdict(float)
+        self._inner: list[float] = []
+
+    @contextmanager
+    def stage(self, name: Stage) -> Iterator[None]:
+        """The block belongs to this stage."""
+        start = time.perf_counter()
+        self._inner.append(0.0)
+        try:
+            yield
+        finally:
+            passed = time.perf_counter() - start
+            self.seconds[name] += passed - self._inner.pop()
+            if self._inner:
+                self._inner[-1] += passed

@@ -1,0 +1,177 @@
+"""The driving frame most like the portrait in pose and expression: the reference of relative motion (spec E)."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from synhead.data.image import RgbImage
+from synhead.data.video import VideoReader
+from synhead.faces.analyzer import FaceAnalyzer, FaceError, FaceLandmarks
+from synhead.faces.pose import HeadPose
+from synhead.inference.face_shape import FaceShape, Openings, face_shape, pose_change, shape_difference
+
+View = Callable[[int, RgbImage], RgbImage]
+"""From a frame's index and picture to what is looked at."""
+
+MAX_LOOKS = 150
+DEFAULT_STEP = 5
+CANDIDATES = 3
+ALIKE = 0.2
+TURN_DEG = 3.0
+MOUTH, EYES = 0.08, 0.06
+"""Differences from which on a user is told of them."""
+
+_NO_PORTRAIT = "no face was found in the portrait, so no reference frame can be chosen; name one: --reference 0"
+_NO_DRIVER = "no face was found in the driver, so no reference frame can be chosen; name one: --reference 0"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceMatch:
+    """The frame that fits best, and how it still differs: driver minus portrait.
+
+    ``score``: of shape_difference, 0 for the same pose and expression. ``turn`` is None where a pose is unknown.
+    ``looked``: frames in which a face was sought; ``without_face``: those where none was found.
+    """
+
+    index: int
+    score: float
+    turn: HeadPose | None
+    openings: Openings
+    looked: int
+    without_face: int
+
+
+class ReferenceSearch:
+    """Takes the faces of frames, each once and in any order, and remembers only the best few."""
+
+    def __init__(self, portrait: FaceLandmarks | None) -> None:
+        if portrait is None:
+            raise FaceError(_NO_PORTRAIT)
+        self._portrait = face_shape(portrait)
+        self._best: list[tuple[float, int, FaceShape]] = []
+        self._looked = self._without_face = 0
+
+    def offer(self, index: int, face: FaceLandmarks | None) -> None:
+        """The face of that driving frame, or None if it has none."""
+        self._looked += 1
+        if face is None:
+            self._without_face += 1
+            return
+        shape = face_shape(face)
+        # negated, because a heap drops its smallest; of equal frames the earliest stays
+        heapq.heappush(self._best, (-shape_difference(self._portrait, shape), -index, shape))
+        if len(self._best) > CANDIDATES:
+            heapq.heappop(self._best)
+
+    def candidates(self) -> list[int]:
+        """Indices of the best frames so far."""
+        return sorted(-index for _, index, _ in self._best)
+
+    def best(self) -> ReferenceMatch:
+        """The winner. Raises FaceError if no frame had a face."""
+        if not self._best:
+            raise FaceError(_NO_DRIVER)
+        score, index, shape = max(self._best, key=lambda entry: entry[:2])
+        ours, theirs = self._portrait.openings, shape.openings
+        return ReferenceMatch(
+            index=-index,
+            score=-score,
+            turn=pose_change(self._portrait.pose, shape.pose),
+            openings=Openings(mouth=theirs.mouth - ours.mouth, eyes=theirs.eyes - ours.eyes),
+            looked=self._looked,
+            without_face=self._without_face,
+        )
+
+
+def best_reference(portrait: FaceLandmarks | None, faces: Iterable[FaceLandmarks | None]) -> ReferenceMatch:
+    """The best of all frames, given the face of each in order. Raises FaceError as ReferenceSearch does."""
+    search = ReferenceSearch(portrait)
+    for index, face in enumerate(faces):
+        search.offer(index, face)
+    return search.best()
+
+
+def find_reference(
+    analyzer: FaceAnalyzer, portrait: RgbImage, driving: Path, *, step: int | None = None, view: View | None = None
+) -> ReferenceMatch:
+    """The best frame of a video, reading it once for every ``step``-th frame and once more around the best of these.
+
+    Only the frames that are looked at are converted, and none is kept. ``step``: by default such that about 150 are
+    looked at. ``view``: what to look at of a frame, by default all of it. ``analyzer`` must be in image mode, since
+    frames are skipped; the largest face counts. Raises FaceError as ReferenceSearch does, MediaError for what is no
+    video.
+    """
+    view = view or _all_of_it
+    search = ReferenceSearch(_largest(analyzer, portrait))
+    step = step or _step(driving)
+    for index, image in _pictures(driving, step):
+        search.offer(index, _largest(analyzer, view(index, image)))
+    near = {
+        index
+        for candidate in search.candidates()
+        for index in range(max(0, candidate - step + 1), candidate + step)
+        if index % step
+    }
+    if near:
+        for index, image in _pictures(driving, 1, near):
+            search.offer(index, _largest(analyzer, view(index, image)))
+    return search.best()
+
+
+def describe(match: ReferenceMatch) -> str:
+    """One sentence for the user: the frame, and what is left between it and the portrait."""
+    told = f"driver frame {match.index} fits the portrait best"
+    if match.without_face:
+        told += f" ({match.without_face} of {match.looked} frames looked at show no face)"
+    rest = [*_turns(match.turn), *_expressions(match.openings)]
+    if rest:
+        return f"{told}; in it, compared with the portrait, {', '.join(rest)}"
+    return f"{told}; {'it is very like it' if match.score < ALIKE else 'pose and expression are alike'}"
+
+
+def _turns(turn: HeadPose | None) -> Iterator[str]:
+    if turn is None:
+        return
+    for angle, positive, negative in (
+        (turn.yaw, "turned {} degrees to the right of the picture", "turned {} degrees to the left of the picture"),
+        (turn.pitch, "lowered by {} degrees", "raised by {} degrees"),
+        (turn.roll, "tilted clockwise by {} degrees", "tilted anticlockwise by {} degrees"),
+    ):
+        if abs(angle) >= TURN_DEG:
+            yield "the head is " + (positive if angle > 0 else negative).format(round(abs(angle)))
+
+
+def _expressions(openings: Openings) -> Iterator[str]:
+    for what, difference, threshold in (("mouth is", openings.mouth, MOUTH), ("eyes are", openings.eyes, EYES)):
+        if abs(difference) >= threshold:
+            yield f"the {what} {'wider open' if difference > 0 else 'more closed'}"
+
+
+def _all_of_it(index: int, image: RgbImage) -> RgbImage:
+    del index
+    return image
+
+
+def _largest(analyzer: FaceAnalyzer, image: RgbImage) -> FaceLandmarks | None:
+    return next(iter(analyzer.landmarks(image)), None)
+
+
+def _step(driving: Path) -> int:
+    with VideoReader(driving) as reader:
+        frames = reader.info.frames
+    return DEFAULT_STEP if frames is None else max(1, math.ceil(frames / MAX_LOOKS))
+
+
+def _pictures(driving: Path, step: int, only: set[int] | None = None) -> Iterator[tuple[int, RgbImage]]:
+    """Every ``step``-th frame with its index, or those of ``only``; reading ends with the last of these."""
+    last = None if only is None else max(only)
+    with VideoReader(driving) as reader:
+        for index, picture in enumerate(reader.pictures()):
+            if index % step == 0 and (only is None or index in only):
+                yield index, reader.frame(picture).image
+            if index == last:
+                return

@@ -1,0 +1,77 @@
+"""``synhead verify``: what it prints and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from synhead.provenance.credentials import config_folder
+from synhead.provenance.marker import Marker, default_marker
+from synhead.provenance.statement import SOURCE_TYPES, Statement
+from tests.app.conftest import Finished
+from tests.output_kinds import FOLDER, KINDS, first_file, write
+
+Run = Callable[..., Finished]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_marked_files_of_every_kind_are_intact(run: Run, tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, default_marker(Statement(model="tiny")))
+    finished = run("verify", tmp_path / name)
+    assert finished.code == 0
+    for part in ("intact", SOURCE_TYPES["trained"], "model: tiny", "made by: Synhead", "NOT trusted"):
+        assert part in finished.out
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
+def test_trusted_signers_are_said_to_be(run: Run, tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, default_marker())
+    finished = run("verify", tmp_path / name, "--trust", config_folder() / "test-signer.pem")
+    assert finished.code == 0
+    assert "trusted through" in finished.out
+    assert "NOT" not in finished.out
+
+
+def test_unmarked_files_end_with_one(run: Run, tmp_path: Path) -> None:
+    finished = run("verify", write(tmp_path / "a.mp4"))
+    assert finished.code == 1
+    assert "unmarked" in finished.out
+
+
+def test_a_hash_alone_is_said_to_be_no_signature(run: Run, tmp_path: Path) -> None:
+    finished = run("verify", write(tmp_path / "a.mp4", Marker(Statement(), None)))
+    assert finished.code == 0
+    assert "a hash alone" in finished.out
+
+
+def test_one_changed_picture_of_a_folder_is_named(run: Run, tmp_path: Path) -> None:
+    folder = write(tmp_path / FOLDER, default_marker())
+    third = folder / "000002.png"
+    third.write_bytes(third.read_bytes()[:-30])
+    finished = run("verify", folder)
+    assert finished.code == 1
+    assert "5 of 6" in finished.out
+    assert "000002.png: broken" in finished.out
+    third.unlink()
+    assert run("verify", folder).code == 2
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", FOLDER])
+def test_json(run: Run, tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, default_marker())
+    facts = json.loads(run("verify", path, "--json").out)
+    assert facts["intact"] is True
+    assert {entry["state"] for entry in facts["files"]} == {"intact"}
+    assert facts["files"][0]["path"] == str(first_file(path))
+    assert facts["files"][0]["trusted"] is False
+
+
+def test_what_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for given in (tmp_path / "none.mp4", tmp_path / "empty"):
+        finished = run("verify", given)
+        assert finished.code == 2
+        assert finished.err.startswith("error: ")

@@ -1,0 +1,82 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+import torch
+
+from synhead.inference.fingerprint import ModelFingerprint
+from synhead.inference.keypoint_stream import joined
+from synhead.inference.template import MotionTemplate, TemplateError, TemplateOrigin
+from synhead.types import Keypoints
+from tests.inference.conftest import keypoints
+
+NTSC = Fraction(30000, 1001)
+ORIGIN = TemplateOrigin(model=ModelFingerprint(weights="a" * 64, config="b" * 64), checkpoint="weights/base")
+
+
+def template(frames: int = 5, **changes) -> MotionTemplate:
+    fields = {
+        "keypoints": keypoints(frames, 0),
+        "times": tuple(i / NTSC for i in range(frames)),
+        "durations": (1 / NTSC,) * frames,
+        "rate": NTSC,
+        "time_base": Fraction(1, 30000),
+        "origin": ORIGIN,
+    }
+    return MotionTemplate(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_stream(size):
+    whole = template()
+    batches = list(whole.stream(size))
+    assert [len(batch.times) for batch in batches] == [min(size, 5 - i) for i in range(0, 5, size)]
+    assert torch.equal(joined(batch.keypoints for batch in batches).position, whole.keypoints.position)
+    assert tuple(t for batch in batches for t in batch.times) == whole.times
+    assert tuple(d for batch in batches for d in batch.durations) == whole.durations
+    assert torch.equal(joined(whole.motion(size)).jacobian, whole.keypoints.jacobian)
+
+
+def test_one_frame():
+    assert torch.equal(template().frame(3).position, template().keypoints.position[3:4])
+    for index in (-1, 5):
+        with pytest.raises(TemplateError, match="from 0 to 4"):
+            template().frame(index)
+
+
+def nan_at_the_end() -> Keypoints:
+    found = keypoints(5, 0)
+    found.jacobian[4, 14, 1, 1] = float("nan")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keypoints": nan_at_the_end()}, "no numbers"),
+        ({"keypoints": keypoints(4, 0)}, "one time for each"),
+        ({"keypoints": keypoints(0, 0), "times": (), "durations": ()}, "0 frames"),
+        ({"times": tuple(Fraction(i, 25) for i in (0, 1, 1, 2, 3))}, "do not grow"),
+        ({"durations": (Fraction(0),) * 5}, "not above 0"),
+        ({"rate": Fraction(0)}, "not above 0"),
+        ({"reference": 5}, "no frame 5"),
+        ({"reference": -1}, "no frame -1"),
+    ],
+)
+def test_what_does_not_fit(changes, message):
+    with pytest.raises(TemplateError, match=message) as caught:
+        template(**changes)
+    assert "synhead record" in str(caught.value)
+
+
+def test_the_model_it_was_recorded_with():
+    template().check_model(ORIGIN.model)
+    for other, digits in (
+        (replace(ORIGIN.model, weights="c" * 64), ("a" * 12, "c" * 12)),
+        (replace(ORIGIN.model, config="d" * 64), ("b" * 12, "d" * 12)),
+    ):
+        with pytest.raises(TemplateError) as caught:
+            template().check_model(other, name="smile.safetensors")
+        for part in (*digits, "smile.safetensors", "weights/base", "synhead record"):
+            assert part in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,217 @@
+import json
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from synhead.config import from_json
+from synhead.data.errors import MediaError
+from synhead.inference.template import TemplateError
+from synhead.inference.template_file import (
+    FORMAT_VERSION,
+    HEADER,
+    Header,
+    _content,
+    is_template,
+    read_template,
+    write_template,
+)
+from tests.inference.test_template import template
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "motion.safetensors"
+
+
+def parts(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()[HEADER])  # noqa: SIM118
+
+
+def rewrite(path: Path, tensors, header) -> None:
+    save_file(tensors, path, metadata={HEADER: header if isinstance(header, str) else json.dumps(header)})
+
+
+def refused(path: Path, error: type[Exception] = TemplateError) -> str:
+    with pytest.raises(error) as caught:
+        read_template(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+times = st.lists(st.fractions(min_value=0, max_value=5000, max_denominator=90000), min_size=1, max_size=8, unique=True)
+
+
+@given(times, st.integers(1, 90000))
+@settings(max_examples=30, deadline=None)
+def test_everything_comes_back(tmp_path_factory, times, rate):
+    moments = tuple(sorted(times))
+    durations = tuple(Fraction(1, rate) * (i + 1) for i in range(len(moments)))
+    written = template(len(moments), times=moments, durations=durations, rate=Fraction(rate, 1001), reference=0)
+    path = tmp_path_factory.mktemp("t") / "motion.safetensors"
+    write_template(path, written)
+    found = read_template(path)
+    assert torch.equal(found.keypoints.position, written.keypoints.position)
+    assert torch.equal(found.keypoints.jacobian, written.keypoints.jacobian)
+    for name in ("times", "durations", "rate", "time_base", "origin", "reference"):
+        assert getattr(found, name) == getattr(written, name)
+
+
+def test_what_is_in_it(path):
+    write_template(path, template())
+    tensors, header = parts(path)
+    assert {name: tuple(t.shape) for name, t in tensors.items()} == {
+        "position": (5, 15, 2),
+        "jacobian": (5, 15, 2, 2),
+        "times": (5, 2),
+        "durations": (5, 2),
+    }
+    assert header["version"] == FORMAT_VERSION == 1
+    assert header["rate"] == "30000/1001"
+    assert header["origin"]["model"]["weights"] == "a" * 64
+
+
+def test_others_may_read_it_as_the_umask_says(path):
+    write_template(path, template())
+    (path.parent / "plain").touch()
+    assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
+
+
+def test_a_newer_version(path):
+    write_template(path, template())
+    tensors, header = parts(path)
+    rewrite(path, tensors, {**header, "version": FORMAT_VERSION + 1, "novelty": [1]})
+    assert "upgrade synhead" in refused(path)
+
+
+@pytest.mark.parametrize("keep", [1, 7, 8, 200, -1])
+def test_truncated(path, keep):
+    write_template(path, template())
+    path.write_bytes(path.read_bytes()[:keep])
+    assert "record it again" in refused(path)
+
+
+def test_any_changed_byte_is_seen(path):
+    write_template(path, template(2))
+    whole = path.read_bytes()
+    for at in range(8, len(whole), 37):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            read_template(path)
+        except TemplateError:
+            continue
+        pytest.fail(f"byte {at} of {len(whole)} was changed unnoticed")
+
+
+@pytest.mark.parametrize("header", ["{", "[]", "{}", "[" * 100_000, '"text"', '{"version": "one"}', '{"version": 1}'])
+def test_a_damaged_header(path, header):
+    write_template(path, template())
+    rewrite(path, parts(path)[0], header)
+    assert "damaged" in refused(path)
+
+
+def test_something_else(path):
+    save_file({"weight": torch.zeros(3)}, path)
+    assert "synhead record CLIP -o motion.safetensors" in refused(path)
+    path.write_bytes(b"RIFF no safetensors at all" * 50)
+    assert "damaged or no motion template" in refused(path)
+    path.unlink()
+    refused(path, MediaError)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"position": torch.zeros(5, 15, 3)},
+        {"position": torch.zeros(5, 15, 2, dtype=torch.float64)},
+        {"position": torch.zeros(0)},
+        {"jacobian": torch.zeros(4, 15, 2, 2)},
+        {"times": torch.zeros(5, 2)},
+        {"more": torch.zeros(1)},
+    ],
+)
+def test_unexpected_tensors(path, change):
+    write_template(path, template())
+    tensors, header = parts(path)
+    rewrite(path, {**tensors, **change}, header)
+    assert "unexpected" in refused(path) or "not durations" in refused(path)
+
+
+def test_absurd_sizes_are_refused_before_reading(path):
+    frames = 1_000_001
+    tensors = {
+        "position": torch.zeros(frames, 1, 2),
+        "jacobian": torch.zeros(frames, 1, 2, 2),
+        "times": torch.ones(frames, 2, dtype=torch.int64),
+        "durations": torch.ones(frames, 2, dtype=torch.int64),
+    }
+    write_template(path, template())
+    rewrite(path, tensors, parts(path)[1])
+    assert f"{frames} frames" in refused(path)
+
+
+def sealed(path: Path, header: dict[str, object] | None = None, **tensors: torch.Tensor) -> None:
+    """A file whose checksum is right but whose contents make no sense, as another program might write it."""
+    write_template(path, template())
+    found, given = parts(path)
+    changed, text = {**found, **tensors}, {**given, **(header or {})}
+    honest = from_json(Header, json.dumps(text))
+    rewrite(path, changed, {**text, "content": _content(honest, changed)})
+
+
+def test_senseless_contents(path):
+    sealed(path, position=torch.full((5, 15, 2), float("nan")))
+    assert "no numbers" in refused(path)
+    sealed(path, times=torch.zeros(5, 2, dtype=torch.int64))
+    assert "damaged" in refused(path)
+    sealed(path, times=torch.ones(5, 2, dtype=torch.int64))
+    assert "do not grow" in refused(path)
+    sealed(path, header={"reference": 5})
+    assert "no frame 5" in refused(path)
+
+
+@pytest.mark.parametrize("rate", ["1e999999999", "", "25/0", "fast", "-25"])
+def test_senseless_rates(path, rate):
+    sealed(path, header={"rate": rate})
+    refused(path)
+
+
+def test_a_failure_leaves_the_earlier_file(path, monkeypatch):
+    path.write_bytes(b"earlier")
+
+    def full_disk(self: Path, data: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="space"):
+        write_template(path, template())
+    assert path.read_bytes() == b"earlier"
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_names(tmp_path):
+    assert is_template(Path("a.safetensors"))
+    assert not is_template(Path("a.mp4"))
+    with pytest.raises(MediaError, match="safetensors"):
+        write_template(tmp_path / "motion.mp4", template())
+    clip = tmp_path / "clip.safetensors"
+    clip.write_bytes(b"clip")
+    with pytest.raises(MediaError, match="is the input"):
+        write_template(clip, template(), inputs=(clip,))
+
+
+def test_times_that_do_not_fit_the_file(path):
+    with pytest.raises(TemplateError, match="convert"):
+        write_template(path, template(1, times=(Fraction(1, 2**63),), durations=(Fraction(1),)))
+    assert not path.exists()
