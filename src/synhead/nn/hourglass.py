@@ -20,7 +20,7 @@ class DownBlock(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        return F.avg_pool2d(F.relu(self.norm(self.conv(x))), 2)
+        return F.avg_pool2d(self.norm(self.conv(x)).relu_(), 2)
 
 
 class UpBlock(nn.Module):
@@ -32,7 +32,8 @@ class UpBlock(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
+        out: Tensor = self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))).relu_()
+        return out
 
 
 class Hourglass(nn.Module):
