@@ -66,6 +66,53 @@ class MultiHeadAttention(nn.Module):
         return out
 
 
+class PositionedAttention(nn.Module):
+    """MultiHeadAttention at positions that never change: projected once, and tokens go through a single product.
+
+    For inference; the ``position`` that callers hand over must be the one given here.
+    """
+
+    folded: Tensor
+
+    def __init__(self, plain: MultiHeadAttention, position: Float[Tensor, "n c"]) -> None:
+        super().__init__()
+        self.heads, self.in_proj, self.out_proj = plain.heads, plain.in_proj, plain.out_proj
+        width = position.shape[-1]
+        places = F.linear(
+            position, self.in_proj.weight[: 2 * width]
+        )  # queries and keys know their place, values do not
+        self.register_buffer("folded", F.pad(places, (0, width)).detach())
+
+    def self_attend(
+        self, tokens: Float[Tensor, "b n c"], position: Float[Tensor, "n c"], ignored: Bool[Tensor, "b n"] | None
+    ) -> Float[Tensor, "b n c"]:
+        """See MultiHeadAttention."""
+        del position
+        packed = self.in_proj(tokens) + self.folded
+        query, key, value = rearrange(packed, "b n (p h d) -> p b h n d", p=3, h=self.heads)
+        mask = None if ignored is None else ~ignored[:, None, None, :]
+        return self._merge(attend(query, key, value, mask))
+
+    def cross_attend(
+        self,
+        tokens: Float[Tensor, "b n c"],
+        position: Float[Tensor, "n c"],
+        key: Float[Tensor, "heads m d"],
+        value: Float[Tensor, "heads m d"],
+    ) -> Float[Tensor, "b n c"]:
+        """See MultiHeadAttention."""
+        del position
+        batch, _, width = tokens.shape
+        query = F.linear(tokens, self.in_proj.weight[:width], self.in_proj.bias[:width]) + self.folded[:, :width]
+        query = rearrange(query, "b n (h d) -> 1 h (b n) d", h=self.heads)
+        attended = attend(query, key[None].to(query.dtype), value[None].to(query.dtype))
+        return self._merge(rearrange(attended, "1 h (b n) d -> b h n d", b=batch))
+
+    def _merge(self, attended: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
+        out: Tensor = self.out_proj(rearrange(attended, "b h n d -> b n (h d)"))
+        return out
+
+
 def attend(
     query: Float[Tensor, "b heads n d"],
     key: Float[Tensor, "b heads m d"],

@@ -15,10 +15,9 @@ _WINOGRAD_SIDE = 32
 
 
 class WinogradConv2d(nn.Module):
-    """A 3 x 3 convolution of stride 1 by NNPACK's Winograd kernels: float32 on a CPU; any other input goes the plain way.
+    """A 3 x 3 convolution of stride 1 by NNPACK's Winograd kernels: float32 on a CPU; other inputs go the plain way.
 
-    About a fifth of the multiplications on 8 x 8 tiles; rounding differs from the direct sum by some 1e-5 of the output's
-    spread.
+    About a fifth of the multiplications on 8 x 8 tiles; rounding differs from the direct sum's by 1e-5 of the spread.
     """
 
     def __init__(self, plain: nn.Conv2d) -> None:
@@ -26,11 +25,10 @@ class WinogradConv2d(nn.Module):
         self.weight, self.bias = plain.weight, plain.bias
 
     @staticmethod
-    def serves(module: nn.Module) -> bool:
+    def serves(module: nn.Conv2d) -> bool:
         """Whether ``module`` is a convolution that gains from this one, on this build of PyTorch."""
         return (
-            isinstance(module, nn.Conv2d)
-            and module.kernel_size == (3, 3)
+            module.kernel_size == (3, 3)
             and module.stride == (1, 1)
             and module.padding == (1, 1)
             and module.groups == 1
