@@ -36,6 +36,12 @@ def test_base_is_within_its_budget():
     assert measure_cost(model).driving_frame <= 40
 
 
+def test_lite_is_within_its_budget_at_full_size():
+    config = preset("lite")
+    assert measure_cost(meta_model(config)).driving_frame <= 5
+    assert (config.image_size, config.flow_size, len(config.scales)) == (256, 64, 4)
+
+
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_shapes_at_every_scale(ablation):
     config = ablate(preset("tiny"), ablation)
@@ -69,7 +75,7 @@ def test_other_sizes_and_numbers_of_scales(change):
 
 
 @pytest.mark.parametrize("size", [256, 512])
-@pytest.mark.parametrize("name", ["paper", "base"])
+@pytest.mark.parametrize("name", ["paper", "base", "lite"])
 def test_published_sizes_build(name, size):
     config = replace(preset(name), image_size=size)
     model = meta_model(config)
@@ -125,7 +131,7 @@ def test_every_parameter_receives_a_gradient(ablation):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["paper", "base"])
+@pytest.mark.parametrize("name", ["paper", "base", "lite"])
 def test_every_parameter_of_the_large_presets_receives_a_gradient(name):
     # Half the size of the image and of the flow: the same modules, a quarter of the arithmetic.
     check_gradients(training_gradients(replace(preset(name), image_size=128, flow_size=32)))

@@ -35,7 +35,7 @@ def test_a_warm_restart_rises_again() -> None:
 
 
 @pytest.mark.parametrize("name", ["published", "synhead"])
-@pytest.mark.parametrize("size", ["paper", "base", "tiny"])
+@pytest.mark.parametrize("size", ["paper", "base", "lite", "tiny"])
 def test_recipes_survive_json(name: str, size: str) -> None:
     config = recipe(name, preset(size))  # type: ignore[arg-type]
     assert from_json(RunConfig, to_json(config)) == config

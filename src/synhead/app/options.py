@@ -18,7 +18,7 @@ CheckpointOption = Annotated[
 ]
 PresetOption = Annotated[
     str | None,
-    typer.Option(metavar="paper|base|tiny", help="Untrained weights of this size instead.", show_default=False),
+    typer.Option(metavar="paper|base|lite|tiny", help="Untrained weights of this size instead.", show_default=False),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 PrecisionOption = Annotated[

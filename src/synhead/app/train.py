@@ -13,7 +13,7 @@ def train(
     name: Annotated[str, typer.Option(help="Name of the run: its folder is RUNS/NAME.")] = "first",
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     val: Annotated[str | None, typer.Option(help="Held-out clips; default: the val split of --data.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Size of the model: paper (default), base or tiny.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Size of the model: paper (default), base, lite or tiny.")] = None,
     ablation: Annotated[str | None, typer.Option(help="One of the paper's ablations of the preset.")] = None,
     recipe: Annotated[Literal["published", "synhead"], typer.Option(help="Losses, schedule, pairs.")] = "published",
     iterations: Annotated[int | None, typer.Option(help="Optimiser steps of the whole run.")] = None,

@@ -17,7 +17,7 @@ from synhead.config.model import (
     MotionConfig,
 )
 
-PresetName = Literal["paper", "base", "tiny"]
+PresetName = Literal["paper", "base", "lite", "tiny"]
 AblationName = Literal[
     "baseline",
     "smc",
@@ -43,6 +43,19 @@ def _base() -> ModelConfig:
     )
 
 
+def _lite() -> ModelConfig:
+    """For CPUs: every part of the paper at full image and flow size, thin; few heads, for a CPU pays per softmax."""
+    return ModelConfig(
+        name="lite",
+        feature_widths=(64, 32, 16, 8),
+        norm_groups=8,
+        keypoints=KeypointConfig(hourglass=HourglassConfig(width=16, max_width=128)),
+        coarse_motion=CoarseMotionConfig(hourglass=HourglassConfig(width=16, max_width=128)),
+        motion=MotionConfig(codes=512, width=16, layers=1, heads=2, refine_width=16),
+        appearance=AppearanceConfig(codes=512, width=32, layers=1, heads=2),
+    )
+
+
 def _tiny() -> ModelConfig:
     return ModelConfig(
         name="tiny",
@@ -58,7 +71,7 @@ def _tiny() -> ModelConfig:
 
 
 PRESETS: Mapping[PresetName, ModelConfig] = types.MappingProxyType(
-    {"paper": ModelConfig(), "base": _base(), "tiny": _tiny()}
+    {"paper": ModelConfig(), "base": _base(), "lite": _lite(), "tiny": _tiny()}
 )
 
 

@@ -41,6 +41,21 @@ def occlude(feature: Float[Tensor, "b c s s"], visibility: Float[Tensor, "b 1 h 
     return feature * resize(visibility, feature.shape[-1]).to(feature.dtype)
 
 
+def tap_grid(grid: Float[Tensor, "b h w 2"], size: int, target: int) -> Float[Tensor, "b t2 t2 2"]:
+    """A sampling grid resized to ``size``, at the pixels that an aligned-corners resize to ``target`` reads."""
+    index, _ = taps(size, target, grid)
+    return resize_grid(grid, size)[:, index][:, :, index]
+
+
+def merge_taps(pixels: Float[Tensor, "b c t2 t2"], size: int, target: int) -> Float[Tensor, "b c {target} {target}"]:
+    """The rest of a resize from ``size`` to ``target``, of which :func:`tap_grid` gave the pixels."""
+    weight = taps(size, target, pixels)[1].to(pixels.dtype)
+    low, high = pixels.unflatten(2, (target, 2)).unbind(dim=3)
+    rows = low * weight[:, :1] + high * weight[:, 1:]
+    left, right = rows.unflatten(3, (target, 2)).unbind(dim=4)
+    return left * weight[:, 0] + right * weight[:, 1]
+
+
 def taps(size: int, target: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Positions (2 * target) and weights (target, 2) that an aligned-corners resize from ``size`` reads on one axis."""
     place = torch.arange(target, device=like.device, dtype=torch.float64) * ((size - 1) / max(target - 1, 1))

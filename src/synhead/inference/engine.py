@@ -8,15 +8,14 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from einops import rearrange
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import UInt8
 
 from synhead.data.image import RgbImage
+from synhead.inference.frame_graph import from_pixels, to_pixels
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, NDArray, SourceFeatures
 
-__all__ = ["EagerEngine", "Engine", "Precision"]
+__all__ = ["EagerEngine", "Engine", "Precision", "true_fp32"]
 
 Precision = Literal["fp32", "bf16"]
 
@@ -71,21 +70,19 @@ class EagerEngine:
 
     def observe(self, portrait: RgbImage) -> SourceFeatures:
         """See Engine. In float32: once a portrait, so that speed is no reason to round."""
-        with torch.inference_mode():
-            return self.model.observe(self._tensor([portrait]))
+        with torch.inference_mode(), true_fp32():
+            return self.model.observe(from_pixels(self._upload([portrait])))
 
     def keypoints(self, frames: Sequence[RgbImage]) -> Keypoints:
         """See Engine."""
-        with torch.inference_mode():
-            found: Keypoints = self.model.keypoint_detector(self._tensor(frames))
+        with torch.inference_mode(), true_fp32():
+            found: Keypoints = self.model.keypoint_detector(from_pixels(self._upload(frames)))
             return found
 
     def render(self, source: SourceFeatures, driving: Keypoints) -> UInt8[NDArray[np.uint8], "b h w 3"]:
-        """See Engine; spec E: clamped, rounded half to even."""
-        with torch.inference_mode(), self._autocast():
-            image = self.model.animate(source, driving).image
-            pixels = ((image.float().clamp(-1, 1) + 1) / 2 * 255).round().to(torch.uint8)
-            array: NDArray[np.uint8] = rearrange(pixels, "b rgb h w -> b h w rgb").cpu().numpy()
+        """See Engine."""
+        with torch.inference_mode(), true_fp32(), self._autocast():
+            array: NDArray[np.uint8] = to_pixels(self.model.animate(source, driving).image).cpu().numpy()
         return array
 
     def _autocast(self) -> AbstractContextManager[object]:
@@ -93,6 +90,13 @@ class EagerEngine:
             return torch.autocast(self._device.type, dtype=torch.bfloat16)
         return nullcontext()
 
-    def _tensor(self, images: Sequence[RgbImage]) -> Float[Tensor, "b 3 H W"]:
-        batch = torch.from_numpy(np.stack(images)).to(self._device)
-        return rearrange(batch, "b h w rgb -> b rgb h w").float() / 127.5 - 1
+    def _upload(self, images: Sequence[RgbImage]) -> UInt8[torch.Tensor, "b h w 3"]:
+        return torch.from_numpy(np.stack(images)).to(self._device)
+
+
+def true_fp32() -> AbstractContextManager[None]:
+    """Float32 convolutions without TF32's 10-bit mantissa, which PyTorch allows on GPUs unless told not to."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(
+        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
+    )

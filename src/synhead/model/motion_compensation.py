@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from synhead.config import ModelConfig
 from synhead.geometry.grid import displace, displacement_px
-from synhead.geometry.warp import resize, warp
+from synhead.geometry.warp import merge_taps, resize, sample, tap_grid, warp
 from synhead.model.codebook import Codebook, RetrievalTransformer
 from synhead.nn.blocks import Downsample, ResBlock, Upsample, conv3x3, group_norm
 from synhead.nn.precision import upcast
@@ -26,6 +27,23 @@ class MotionStep:
     motion: Motion
     residual_px: Float[Tensor, "b 2 h w"]
     feature: Float[Tensor, "b c t t"] | None
+
+
+class WarpedSource:
+    """F_s^i warped by M^{i-1}, made where it is read: a resize to much fewer pixels reads only some of them."""
+
+    def __init__(self, source: Float[Tensor, "b c s s"], grid: Float[Tensor, "b h w 2"]) -> None:
+        self.source, self.grid = source, grid
+        # Worth it where the refiner, at the flow's size, reads less than every pixel.
+        self.whole = None if source.shape[-1] > 2 * grid.shape[1] else warp(source, grid)
+
+    def resized(self, size: int, pointwise: Callable[[Tensor], Tensor] | None = None) -> Float[Tensor, "b e t t"]:
+        """``resize(pointwise(warped), size)`` for a function of each pixel alone."""
+        if self.whole is not None:
+            return resize(self.whole if pointwise is None else pointwise(self.whole), size)
+        side = self.source.shape[-1]
+        pixels = sample(self.source, tap_grid(self.grid, side, size))
+        return merge_taps(pixels if pointwise is None else pointwise(pixels), side, size)
 
 
 class MotionEncoder(nn.Sequential):
@@ -59,11 +77,12 @@ class MotionQuery(nn.Module):
         self,
         scale: int,
         feature: Float[Tensor, "b c t t"],
-        warped: Float[Tensor, "b e s s"],
+        warped: Float[Tensor, "b e t t"],
         heatmaps: Float[Tensor, "b k h w"],
     ) -> Float[Tensor, "b c t t"]:
+        """``warped``: of the size of ``feature``."""
         side = feature.shape[-1]
-        appearance = F.relu(self.warped[str(scale)](resize(warped, side)))
+        appearance = F.relu(self.warped[str(scale)](warped))
         keypoints = F.relu(self.heatmaps(resize(heatmaps, side)))
         guide = self.guide(torch.cat([appearance, keypoints], dim=1))
         query: Tensor = self.merge(torch.cat([feature, guide], dim=1))
@@ -97,13 +116,13 @@ class FlowRefiner(nn.Module):
         scale: int,
         retrieved: Float[Tensor, "b c h w"],
         flow_px: Float[Tensor, "b 2 h w"],
-        warped: Float[Tensor, "b e s s"],
+        warped: WarpedSource,
     ) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 1 h w"]]:
         """Residual in pixels of the flow grid, and the occlusion update before the sigmoid."""
         motion = F.relu(self.motion2(F.relu(self.motion1(retrieved))))
         flow = F.relu(self.flow2(F.relu(self.flow1(flow_px))))
         joined = F.relu(self.join(torch.cat([motion, flow], dim=1)))
-        context = resize(F.relu(self.contexts[str(scale)](warped)), flow_px.shape[-1])
+        context = warped.resized(flow_px.shape[-1], lambda x: F.relu(self.contexts[str(scale)](x)))
         state = torch.cat([joined, flow_px, F.relu(self.context(context))], dim=1)
         residual_px = self.flow_out(F.relu(self.flow_hidden(state)))
         occlusion_logits = self.occlusion_out(F.relu(self.occlusion_hidden(state)))
@@ -142,8 +161,10 @@ class MotionCompensation(nn.Module):
         if scale not in self.scales:
             return MotionStep(motion=motion, residual_px=torch.zeros_like(flow_px), feature=None)
         feature = self.encoder(flow_px.detach())
-        warped = warp(source, motion.grid)
-        query = feature if self.query is None else self.query(scale, feature, warped, heatmaps)
+        warped = WarpedSource(source, motion.grid)
+        query = feature
+        if self.query is not None:
+            query = self.query(scale, feature, warped.resized(feature.shape[-1]), heatmaps)
         tokens = rearrange(query, "b c h w -> b (h w) c")
         tokens = self.transformer(tokens, memory, self.codebook.rows[scale])
         retrieved = rearrange(tokens, "b (h w) c -> b c h w", h=self.side)

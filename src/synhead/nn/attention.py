@@ -45,7 +45,7 @@ class MultiHeadAttention(nn.Module):
         query, key = self._project(tokens + position, 0, 2).chunk(2, dim=-1)
         value = self._project(tokens, 2, 1)
         mask = None if ignored is None else ~ignored[:, None, None, :]
-        return self._merge(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+        return self._merge(attend(query, key, value, mask))
 
     def cross_attend(
         self,
@@ -58,12 +58,81 @@ class MultiHeadAttention(nn.Module):
         # One context for the batch: its tokens may as well be one long sequence, so that keys are read once.
         batch = tokens.shape[0]
         query = rearrange(self._project(tokens + position, 0, 1), "b h n d -> 1 h (b n) d")
-        attended = F.scaled_dot_product_attention(query, key[None].to(query.dtype), value[None].to(query.dtype))
+        attended = attend(query, key[None].to(query.dtype), value[None].to(query.dtype))
         return self._merge(rearrange(attended, "1 h (b n) d -> b h n d", b=batch))
 
     def _merge(self, attended: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
         out: Tensor = self.out_proj(rearrange(attended, "b h n d -> b n (h d)"))
         return out
+
+
+class PositionedAttention(nn.Module):
+    """MultiHeadAttention at positions that never change: projected once, and tokens go through a single product.
+
+    For inference; the ``position`` that callers hand over must be the one given here.
+    """
+
+    folded: Tensor
+
+    def __init__(self, plain: MultiHeadAttention, position: Float[Tensor, "n c"]) -> None:
+        super().__init__()
+        self.heads, self.in_proj, self.out_proj = plain.heads, plain.in_proj, plain.out_proj
+        width = position.shape[-1]
+        places = F.linear(
+            position, self.in_proj.weight[: 2 * width]
+        )  # queries and keys know their place, values do not
+        self.register_buffer("folded", F.pad(places, (0, width)).detach())
+
+    def self_attend(
+        self, tokens: Float[Tensor, "b n c"], position: Float[Tensor, "n c"], ignored: Bool[Tensor, "b n"] | None
+    ) -> Float[Tensor, "b n c"]:
+        """See MultiHeadAttention."""
+        del position
+        packed = self.in_proj(tokens) + self.folded
+        query, key, value = rearrange(packed, "b n (p h d) -> p b h n d", p=3, h=self.heads)
+        mask = None if ignored is None else ~ignored[:, None, None, :]
+        return self._merge(attend(query, key, value, mask))
+
+    def cross_attend(
+        self,
+        tokens: Float[Tensor, "b n c"],
+        position: Float[Tensor, "n c"],
+        key: Float[Tensor, "heads m d"],
+        value: Float[Tensor, "heads m d"],
+    ) -> Float[Tensor, "b n c"]:
+        """See MultiHeadAttention."""
+        del position
+        batch, _, width = tokens.shape
+        query = F.linear(tokens, self.in_proj.weight[:width], self.in_proj.bias[:width]) + self.folded[:, :width]
+        query = rearrange(query, "b n (h d) -> 1 h (b n) d", h=self.heads)
+        attended = attend(query, key[None].to(query.dtype), value[None].to(query.dtype))
+        return self._merge(rearrange(attended, "1 h (b n) d -> b h n d", b=batch))
+
+    def _merge(self, attended: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
+        out: Tensor = self.out_proj(rearrange(attended, "b h n d -> b n (h d)"))
+        return out
+
+
+def attend(
+    query: Float[Tensor, "b heads n d"],
+    key: Float[Tensor, "b heads m d"],
+    value: Float[Tensor, "b heads m d"],
+    mask: Bool[Tensor, "b 1 1 m"] | None = None,
+) -> Float[Tensor, "b heads n d"]:
+    """Scaled dot-product attention; in half precision on a CPU head by head, which beats the fused kernel there."""
+    by_head = query.device.type == "cpu" and query.dtype == torch.bfloat16 and torch.is_inference_mode_enabled()
+    if not by_head or torch.compiler.is_compiling():
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    out = torch.empty_like(query, memory_format=torch.contiguous_format)
+    scores = query.new_empty(query.shape[2], key.shape[2])  # one buffer for all heads: it stays in the cache
+    for item in range(query.shape[0]):
+        for head in range(query.shape[1]):
+            torch.mm(query[item, head] * query.shape[-1] ** -0.5, key[item, head].T, out=scores)
+            if mask is not None:
+                scores.masked_fill_(~mask[item, 0], -torch.inf)
+            torch.softmax(scores, -1, out=scores)
+            torch.mm(scores, value[item, head], out=out[item, head])
+    return out
 
 
 class RetrievalLayer(nn.Module):

@@ -17,10 +17,10 @@ class DownBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = conv3x3(in_channels, out_channels)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        return F.avg_pool2d(F.relu(self.norm(self.conv(x))), 2)
+        return F.avg_pool2d(self.norm(self.conv(x)).relu_(), 2)
 
 
 class UpBlock(nn.Module):
@@ -29,10 +29,11 @@ class UpBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = conv3x3(in_channels, out_channels)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
+        out: Tensor = self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))).relu_()
+        return out
 
 
 class Hourglass(nn.Module):

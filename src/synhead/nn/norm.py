@@ -43,4 +43,6 @@ def normalise(norm: nn.GroupNorm, x: Float[Tensor, "b c h w"]) -> Float[Tensor, 
 def normalise_swish(norm: nn.GroupNorm, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """``swish(norm(x))``, swish(z) = z * sigmoid(z)."""
     fused = _fused(norm, x, swish=True)
-    return F.silu(norm(x)) if fused is None else fused
+    if fused is not None:
+        return fused
+    return F.silu(norm(x), inplace=not torch.is_grad_enabled())  # swish's gradient needs its input

@@ -1,0 +1,190 @@
+"""The prepared model behind the Engine interface, on a CPU or a GPU, plain or compiled."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from synhead.data.image import RgbImage
+from synhead.inference.engine import Precision, true_fp32
+from synhead.inference.frame_graph import FrameGraph, from_pixels, source_tensors, to_pixels
+from synhead.inference.prepared import prepare, project_codes
+from synhead.model.talking_head import TalkingHead
+from synhead.types import Keypoints, NDArray, SourceFeatures
+
+__all__ = ["FastEngine", "Pending", "can_compile"]
+
+_log = logging.getLogger(__name__)
+
+Pixels = UInt8[NDArray[np.uint8], "b h w 3"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Pictures that a GPU may still be making, or sending."""
+
+    pixels: UInt8[Tensor, "b h w 3"]
+    arrived: torch.cuda.Event | None
+
+    def result(self) -> Pixels:
+        """Waits for them."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        array: Pixels = self.pixels.numpy()
+        return array
+
+
+class FastEngine:
+    """Codes projected once, the source cached in the layout that a frame reads it in, weights prepared.
+
+    A CPU renders one frame at a time, which keeps its caches warm; a GPU renders the batch it is given. ``compiled``:
+    one static graph (on a GPU replayed as a CUDA graph); batches smaller than an earlier one are filled up, so that no
+    second graph is made.
+    """
+
+    def __init__(self, model: TalkingHead, *, precision: Precision = "fp32", compiled: bool = False) -> None:
+        self.model = model.eval()
+        self._precision: Precision = precision
+        self._device = next(model.parameters()).device
+        half = precision == "bf16"
+        self._dtype = torch.bfloat16 if half else torch.float32
+        prepared = prepare(model, half=half)
+        self._detector = prepared.keypoint_detector
+        self._graph = FrameGraph(prepared, project_codes(model, self._dtype))
+        self._draw: Callable[..., Tensor] = _compile(self._pixels, self._device) if compiled else self._pixels
+        self._graph_batch = 1 if compiled else 0
+        self._sender = torch.cuda.Stream() if self._device.type == "cuda" else None
+
+    @property
+    def image_size(self) -> int:
+        """See Engine."""
+        return self.model.config.image_size
+
+    @property
+    def device(self) -> torch.device:
+        """See Engine."""
+        return self._device
+
+    @property
+    def precision(self) -> Precision:
+        """See Engine."""
+        return self._precision
+
+    def observe(self, portrait: RgbImage) -> SourceFeatures:
+        """See Engine. Computed in float32, kept as frames read it."""
+        with torch.inference_mode(), true_fp32():
+            image = from_pixels(self._upload([portrait]))
+            features = {
+                scale: feature.to(self._dtype).contiguous(memory_format=torch.channels_last)
+                for scale, feature in self.model.encoder(image).features.items()
+            }
+            return SourceFeatures(
+                image=image,
+                thumbnail=self.model.coarse_motion.downscale(image),
+                keypoints=self._detector(image),
+                features=features,
+                motion_memory=self._graph.memories.motion,
+                appearance_memory=self._graph.memories.appearance,
+            )
+
+    def keypoints(self, frames: Sequence[RgbImage]) -> Keypoints:
+        """See Engine."""
+        with torch.inference_mode(), true_fp32():
+            found: Keypoints = self._detector(from_pixels(self._upload(frames)))
+            return found
+
+    def render(self, source: SourceFeatures, driving: Keypoints) -> Pixels:
+        """See Engine."""
+        return self.submit(source, driving).result()
+
+    def submit(self, source: SourceFeatures, driving: Keypoints) -> Pending:
+        """``render`` without waiting: on a GPU the next batch may be prepared, or the last one encoded, meanwhile."""
+        with self._running():
+            pixels = self.draw(source, driving)
+            if self._sender is None:
+                return Pending(pixels, None)
+            return self._send(pixels)
+
+    def draw(self, source: SourceFeatures, driving: Keypoints) -> UInt8[Tensor, "b h w 3"]:
+        """The pictures, left on the device."""
+        count = driving.position.shape[0]
+        step = 1 if self._device.type == "cpu" else count
+        parts = [self._draw_part(source, _slice(driving, start, step)) for start in range(0, count, step)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _draw_part(self, source: SourceFeatures, driving: Keypoints) -> Tensor:
+        count = driving.position.shape[0]
+        if self._graph_batch:
+            self._graph_batch = max(self._graph_batch, count)
+            driving = _fill_up(driving, self._graph_batch)
+            if self._device.type == "cuda":
+                torch.compiler.cudagraph_mark_step_begin()
+        drawn = self._draw(driving.position, driving.jacobian, source_tensors(source))
+        return drawn[:count].clone() if self._graph_batch else drawn  # a graph's own output is overwritten by the next
+
+    def _pixels(self, position: Tensor, jacobian: Tensor, source: tuple[Tensor, ...]) -> Tensor:
+        return to_pixels(self._graph(position, jacobian, source))
+
+    def _running(self) -> AbstractContextManager[object]:
+        stack = ExitStack()
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(true_fp32())
+        stack.enter_context(torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16"))
+        return stack
+
+    def _upload(self, images: Sequence[RgbImage]) -> UInt8[Tensor, "b h w 3"]:
+        batch = torch.from_numpy(np.stack(images))
+        return batch if self._sender is None else batch.pin_memory().to(self._device, non_blocking=True)
+
+    def _send(self, pixels: Tensor) -> Pending:
+        """To pinned memory on a stream of its own, behind the drawing."""
+        assert self._sender is not None
+        host = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
+        self._sender.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._sender):
+            host.copy_(pixels, non_blocking=True)
+            arrived = torch.cuda.Event()
+            arrived.record()
+        pixels.record_stream(self._sender)
+        return Pending(host, arrived)
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether TorchInductor has its compiler: Triton on a GPU, a C++ compiler on a CPU."""
+    if device.type == "cuda":
+        return find_spec("triton") is not None
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+def _compile(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
+    if not can_compile(device):
+        _log.warning("no compiler for %s (Triton on a GPU, g++ on a CPU): running uncompiled", device)
+        return function
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    compiled: Callable[..., Tensor] = torch.compile(function, dynamic=False, fullgraph=True, mode=mode)
+    return compiled
+
+
+def _slice(driving: Keypoints, start: int, count: int) -> Keypoints:
+    rows = slice(start, start + count)
+    return replace(driving, position=driving.position[rows], jacobian=driving.jacobian[rows])
+
+
+def _fill_up(driving: Keypoints, count: int) -> Keypoints:
+    """Repeats the last keypoints up to ``count``."""
+    missing = count - driving.position.shape[0]
+    if not missing:
+        return driving
+    return Keypoints(
+        position=torch.cat([driving.position, driving.position[-1:].expand(missing, -1, -1)]),
+        jacobian=torch.cat([driving.jacobian, driving.jacobian[-1:].expand(missing, -1, -1, -1)]),
+    )

@@ -1,0 +1,127 @@
+"""The model made ready to run many times: the same figure 1 with faster bricks that compute the same, up to rounding.
+
+Done once per checkpoint: batch norms are folded into their convolutions, the projections of the transformers' positions
+and of both codebooks are computed, weights are cast and laid out. The weights of the given model are not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from synhead.model.autoencoder import Fusion
+from synhead.model.codebook import RetrievalTransformer
+from synhead.model.talking_head import TalkingHead
+from synhead.nn.attention import PositionedAttention, RetrievalLayer
+from synhead.nn.blocks import Upsample
+from synhead.nn.fast_conv import PhaseUpsample, WinogradConv2d
+from synhead.nn.hourglass import DownBlock, UpBlock
+from synhead.types import CodeMemory
+
+__all__ = ["CodeMemories", "prepare", "project_codes"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeMemories:
+    """Keys and values of both codebooks: they depend on the checkpoint alone."""
+
+    motion: CodeMemory | None
+    appearance: CodeMemory | None
+
+
+def project_codes(model: TalkingHead, dtype: torch.dtype) -> CodeMemories:
+    """Cross-attention keys and values of all codes, computed in the weights' precision and kept in ``dtype``."""
+    with torch.no_grad():
+        return CodeMemories(
+            motion=_cast_memory(model.motion_compensation.memory(), dtype),
+            appearance=_cast_memory(model.appearance_compensation.memory(), dtype),
+        )
+
+
+def prepare(model: TalkingHead, *, half: bool) -> TalkingHead:
+    """A copy for inference that shares unchanged weights with ``model``; to be run under autocast if ``half``.
+
+    ``half``: what autocast would cast at every call is cast here, and upsampling goes by phases. Otherwise, on a CPU,
+    large convolutions go by Winograd.
+    """
+    with torch.device("meta"):
+        copy = TalkingHead(model.config)
+    copy.load_state_dict(model.state_dict(), assign=True)
+    copy.eval().requires_grad_(requires_grad=False)
+    for module in list(copy.modules()):
+        if isinstance(module, (DownBlock, UpBlock)):
+            assert isinstance(module.norm, nn.BatchNorm2d)
+            module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()
+        elif isinstance(module, RetrievalTransformer):
+            _fold_positions(module)
+    if half:
+        _half_precision(copy)
+    elif next(model.parameters()).device.type == "cpu":
+        _winograd(copy)
+    else:
+        _channels_last(copy)
+    return copy
+
+
+class PlainLayout(nn.Module):
+    """A fusion whose inputs are laid out once as Winograd's kernels want them: channels first."""
+
+    def __init__(self, fusion: Fusion) -> None:
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, x: Float[Tensor, "b c s s"], compensated: Float[Tensor, "b c s s"]) -> Float[Tensor, "b c s s"]:
+        """See Fusion."""
+        out: Tensor = self.fusion(x.contiguous(), compensated.contiguous())
+        return out
+
+
+def _fold_positions(transformer: RetrievalTransformer) -> None:
+    for layer in transformer.layers:
+        assert isinstance(layer, RetrievalLayer)
+        for name in ("self_attention", "cross_attention"):
+            setattr(layer, name, PositionedAttention(getattr(layer, name), transformer.position))
+
+
+def _winograd(model: TalkingHead) -> None:
+    """Large convolutions by Winograd, where this build of PyTorch has it."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d) and WinogradConv2d.serves(child):
+                setattr(parent, name, WinogradConv2d(child))
+    for scale, fusion in list(model.decoder.fusions.items()):
+        assert isinstance(fusion, Fusion)
+        model.decoder.fusions[scale] = PlainLayout(fusion)
+
+
+def _half_precision(model: TalkingHead) -> None:
+    """Casts what autocast would cast at every call; upsampling by phases, since half precision has no Winograd."""
+    for parent in list(model.decoder.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Upsample):
+                setattr(parent, name, PhaseUpsample(child))
+    parts = (model.coarse_motion.hourglass, model.motion_compensation, model.appearance_compensation, model.decoder)
+    for part in parts:
+        for module in part.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear, PhaseUpsample)):
+                module.to(torch.bfloat16)
+            elif isinstance(module, PositionedAttention):
+                module.folded = module.folded.to(torch.bfloat16)
+    _channels_last(model)
+
+
+def _channels_last(model: TalkingHead) -> None:
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _cast_memory(memory: CodeMemory | None, dtype: torch.dtype) -> CodeMemory | None:
+    if memory is None:
+        return None
+    return CodeMemory(
+        keys=tuple(key.to(dtype).contiguous() for key in memory.keys),
+        values=tuple(value.to(dtype).contiguous() for value in memory.values),
+    )
