@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from synhead.app.ablate import ablate
 from synhead.app.animate import animate
 from synhead.app.convert import convert
 from synhead.app.doctor import doctor
@@ -45,7 +46,7 @@ def options(
     del version
 
 
-for command in (animate, train, convert, info, doctor, figures):
+for command in (animate, train, convert, info, doctor, figures, ablate):
     app.command()(guarded(command))
 
 
