@@ -15,6 +15,7 @@ from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
 from synhead.app.figures import figures
 from synhead.app.info import info
+from synhead.app.study import study
 from synhead.app.train import train
 
 app = typer.Typer(
@@ -46,7 +47,7 @@ def options(
     del version
 
 
-for command in (animate, train, convert, info, doctor, figures, ablate):
+for command in (animate, train, convert, info, doctor, figures, ablate, study):
     app.command()(guarded(command))
 
 

@@ -57,11 +57,13 @@ def explain(error: Exception) -> str | None:
 
 
 _EXTRAS = {
+    "fastapi": "study",
     "lightning_fabric": "train",
     "mediapipe": "faces",
     "skimage": "demo",
     "tensorboard": "train",
     "torchmetrics": "train",
+    "uvicorn": "study",
 }
 
 
