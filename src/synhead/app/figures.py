@@ -50,7 +50,8 @@ def figures(
 
     check_input(source)
     check_input(driving)
-    systems = _Systems(own=label or Path(checkpoint).name, others=named_paths(others or []))
+    own = label or Path(checkpoint).name
+    systems = _Systems(own=own, others=named_paths(others or [], taken=own))
     chosen = select_device(device)
     loaded = load(choose(checkpoint, None), device=chosen)
     warn_if_untrained(loaded)

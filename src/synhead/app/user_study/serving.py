@@ -13,7 +13,7 @@ from synhead.app.user_study.server import Study, web_application
 from synhead.app.user_study.storage import Storage
 from synhead.config import ConfigError
 
-__all__ = ["serve"]
+__all__ = ["listen", "serve"]
 
 _LOCAL = ("127.0.0.1", "localhost")
 
@@ -23,7 +23,7 @@ def serve(material: Material, design: Design, storage: Storage, *, host: str, po
     storage.create(material.systems, material.examples, design)
     hosts = _LOCAL if host in _LOCAL else ("*",)
     application = web_application(Study(material, design, storage), hosts)
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         say(f"http://{host}:{listener.getsockname()[1]}/")
         if host not in _LOCAL:
             remark("note: everybody who reaches this address can take part; there is no encryption", style="yellow")
@@ -31,11 +31,13 @@ def serve(material: Material, design: Design, storage: Storage, *, host: str, po
         uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False)).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes any that is free. Raises ConfigError."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # the address is told before the server is up: whoever comes early waits
     except OSError as error:
         listener.close()
         raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port, or 0") from error

@@ -18,6 +18,7 @@ __all__ = ["INK", "PALETTE", "SOFT", "Box", "Drawing", "Line", "Text", "write_dr
 PALETTE = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e")
 INK, SOFT = "#18181b", "#71717a"
 
+Length = int | float  # while tests run, an int is no float
 Anchor = Literal["start", "middle", "end"]
 _PILLOW_ANCHOR = {"start": "ls", "middle": "ms", "end": "rs"}
 
@@ -26,10 +27,10 @@ _PILLOW_ANCHOR = {"start": "ls", "middle": "ms", "end": "rs"}
 class Box:
     """A filled rectangle from its upper left corner."""
 
-    x: float
-    y: float
-    width: float
-    height: float
+    x: Length
+    y: Length
+    width: Length
+    height: Length
     fill: str
 
 
@@ -37,20 +38,20 @@ class Box:
 class Line:
     """A straight stroke."""
 
-    x1: float
-    y1: float
-    x2: float
-    y2: float
+    x1: Length
+    y1: Length
+    x2: Length
+    y2: Length
     colour: str = INK
-    width: float = 1.0
+    width: Length = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
     """Words whose baseline begins, has its middle or ends at (x, y)."""
 
-    x: float
-    y: float
+    x: Length
+    y: Length
     text: str
     size: int = 14
     anchor: Anchor = "start"

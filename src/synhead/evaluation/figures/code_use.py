@@ -37,7 +37,7 @@ def code_use_sheet(report: HealthReport) -> Sheet:
     )
 
 
-def _histogram(book: CodebookHealth, row: int, top: float, colour: str) -> list[Box | Line | Text]:
+def _histogram(book: CodebookHealth, row: int, top: int, colour: str) -> list[Box | Line | Text]:
     one, counts = book.scales[row], book.counts[row]
     share = counts / max(1.0, float(counts.sum()))
     height = np.sqrt(share / max(float(share.max()), 1e-12)) * _PLOT

@@ -45,14 +45,14 @@ def read_pair(source: Path, driving: Path, size: int, *, frame: int | None = Non
     return Trial(name, portrait, np.stack(frames), chosen)
 
 
-def named_paths(texts: Sequence[str]) -> dict[str, Path]:
-    """``NAME=PATH`` texts. Raises ConfigError for others and for a name that comes twice."""
+def named_paths(texts: Sequence[str], *, taken: str) -> dict[str, Path]:
+    """``NAME=PATH`` texts. Raises ConfigError for others, and for a name that comes twice or is ``taken``."""
     named: dict[str, Path] = {}
     for text in texts:
         name, sign, path = text.partition("=")
         if not sign or not name or not path:
             raise ConfigError(f"{text}: expected NAME=PATH, such as baseline=runs/baseline/weights")
-        if name in named:
+        if name in named or name == taken:
             raise ConfigError(f"the name {name} comes twice; give each system a name of its own")
         named[name] = Path(path)
     return named

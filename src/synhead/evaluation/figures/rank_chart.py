@@ -37,7 +37,7 @@ def rank_chart(questions: Mapping[str, Sequence[Standing]], note: str) -> Drawin
     return Drawing(width, base + 68, tuple(marks))
 
 
-def _bar(standing: Standing, x: float, base: float, unit: float, colour: str) -> list[Box | Line | Text]:
+def _bar(standing: Standing, x: float, base: int, unit: float, colour: str) -> list[Box | Line | Text]:
     rank, middle = standing.mean_rank, x + _BAR / 2
     top, high, low = (base - value * unit for value in (rank.value, rank.high, rank.low))
     return [

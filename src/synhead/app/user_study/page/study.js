@@ -64,6 +64,8 @@ function showPage(page) {
 
 function player(source, label) {
   const video = make("video", { src: source, "aria-label": label, preload: "auto", loop: "", playsinline: "", controls: "" });
+  video.setAttribute("controlslist", "nodownload noremoteplayback");
+  video.disablePictureInPicture = true;
   video.muted = true;
   return video;
 }
