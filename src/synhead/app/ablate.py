@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from synhead.app.console import remark, results, say
-
-if TYPE_CHECKING:
-    from synhead.evaluation.ablation import Table
+from synhead.app.console import remark, say
 
 
 def ablate(
@@ -68,24 +65,8 @@ def ablate(
     measured = [found for task in tasks if (found := task.measurement()) is not None]
     if measured:
         table = summarise(measured)
-        _show(table)
+        say(table.to_markdown())
         say(" ".join(str(path) for path in table.write(output)))
     if failures:
         remark(f"error: {len(failures)} of {len(tasks)} runs failed: see log.txt in their folders", style="red")
         raise typer.Exit(2)
-
-
-def _show(table: Table) -> None:
-    from rich.table import Table as Grid
-
-    from synhead.evaluation.ablation import COLUMNS, TITLES, sentence
-
-    grid = Grid("variant", "seeds")
-    for column in COLUMNS:
-        grid.add_column(column.title, justify="right")
-    for row in table.rows:
-        cells = [table.cell(row, column) for column in COLUMNS]
-        grid.add_row(TITLES.get(row.variant, row.variant), ", ".join(map(str, row.seeds)), *cells)
-    results().print(grid)
-    for ordering in table.orderings():
-        say(sentence(ordering))

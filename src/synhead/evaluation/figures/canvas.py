@@ -15,7 +15,7 @@ from synhead.evaluation.figures.sheet import font
 
 __all__ = ["INK", "PALETTE", "SOFT", "Box", "Drawing", "Line", "Text", "write_drawing"]
 
-PALETTE = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e")
+PALETTE = ("#7b9ff0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e")
 INK, SOFT = "#18181b", "#71717a"
 
 Length = int | float  # while tests run, an int is no float
