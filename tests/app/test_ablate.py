@@ -55,6 +55,15 @@ def test_two_variants_two_seeds(run: Run, clips: Path, tmp_path: Path) -> None:
     assert "| baseline | 0, 1 |" in (output / "table2.md").read_text()
 
 
+def test_measuring_is_possible_before_training_starts(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synhead.app.ablate.find_spec", lambda name: None)
+    finished = run("ablate", "--data", tmp_path, "-o", tmp_path / "runs", "--steps", 2)
+    assert finished.code == 2
+    assert "pip install 'synhead[faces]'" in finished.err
+
+
 def test_wrong_use_is_one_line(run: Run, tmp_path: Path) -> None:
     wrong = {("--variants", "all"): "variant", ("--minutes", 1): "--steps", ("--preset", "huge"): "huge"}
     for options, words in wrong.items():

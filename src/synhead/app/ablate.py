@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,11 +38,13 @@ def ablate(
 ) -> None:
     """Train and measure variants, one a GPU at a time; call again to go on where it was stopped."""
     from synhead.app.ablation.fleet import parse_devices, run_all  # heavy imports wait until a command runs
-    from synhead.app.ablation.plan import Request, claim, parse_seeds, parse_variants, plan
+    from synhead.app.ablation.plan import Request, claim, measurements, parse_seeds, parse_variants, plan
     from synhead.config import preset as named_preset
     from synhead.evaluation.ablation import summarise
 
-    named_preset(preset)  # an unknown one is told before anything starts
+    named_preset(preset)  # what is wrong is told before hours of training
+    if find_spec("mediapipe") is None:
+        raise ModuleNotFoundError("measuring needs it", name="mediapipe")
     request = Request(
         preset=preset,
         data=data,
@@ -62,7 +65,7 @@ def ablate(
     claim(output, request)
     remark(f"{len(tasks)} runs on {', '.join(device.name for device in where)}; {output} can be gone on from")
     failures = run_all(tasks, where, remark)
-    measured = [found for task in tasks if (found := task.measurement()) is not None]
+    measured = measurements(request, output)
     if measured:
         table = summarise(measured)
         say(table.to_markdown())

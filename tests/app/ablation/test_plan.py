@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synhead.app.ablation.plan import Request, Task, TaskError, claim, parse_seeds, parse_variants, plan
+from synhead.app.ablation.plan import Request, Task, TaskError, claim, measurements, parse_seeds, parse_variants, plan
 from synhead.config import ConfigError
 
 
@@ -78,6 +78,9 @@ def test_stages_follow_what_is_on_disk(tmp_path: Path) -> None:
     assert found is not None
     assert (found.figures["psnr_db"], found.iterations, found.pairs, found.minutes) == (20.5, 5, 10, 2.0)
     assert found.figures["l1"] != found.figures["l1"]
+    (tmp_path / "full-seed1").mkdir()
+    (tmp_path / "notes-seedling").mkdir()
+    assert [(m.variant, m.seed) for m in measurements(request(), tmp_path)] == [("smc", 0)]
 
 
 def test_minutes_count_what_was_trained_before(tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_three_participants(study: Study, address: str, browser, tmp_path: Path)
         wait_for_page(typist, number)
         typist.evaluate("document.activeElement.blur()")
         rank_by_key(study, typist, "typist")
+        typist.focus(".choice")
         typist.keyboard.press("Enter")
     typist.wait_for_selector("text=Thank you")
 

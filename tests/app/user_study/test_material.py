@@ -35,6 +35,9 @@ def test_what_cannot_be_compared_is_refused(folders: list[str], tmp_path: Path) 
             gather(given)
     with pytest.raises(ConfigError, match="--together 4"):
         Design(together=4).check(3)
+    with pytest.raises(ConfigError, match="13 videos at once"):
+        Design().check(13)
+    Design(together=2).check(13)
 
 
 def test_pages_are_random_yet_fixed_and_fair() -> None:

@@ -16,7 +16,7 @@ from synhead.evaluation.ablation import Measurement
 from synhead.training.checkpoint import CheckpointFolder
 from synhead.training.setup import CONFIG_FILE
 
-__all__ = ["Request", "Stage", "Task", "TaskError", "claim", "parse_seeds", "parse_variants", "plan"]
+__all__ = ["Request", "Stage", "Task", "TaskError", "claim", "measurements", "parse_seeds", "parse_variants", "plan"]
 
 Stage = Literal["train", "measure"]
 FIGURES_FILE, TRAINED_FILE, REQUEST_FILE = "figures.json", "trained.json", "request.json"
@@ -171,6 +171,17 @@ def plan(request: Request, folder: Path, variants: Sequence[AblationName], seeds
     return tuple(
         Task(request, folder / f"{variant}-seed{seed}", variant, seed) for seed in seeds for variant in variants
     )
+
+
+def measurements(request: Request, folder: Path) -> tuple[Measurement, ...]:
+    """Of every run in the folder that is done, those of earlier calls among them."""
+    found = []
+    for path in sorted(folder.glob("*-seed*")):
+        variant, _, seed = path.name.rpartition("-seed")
+        if variant in get_args(AblationName) and seed.isdecimal():
+            measured = Task(request, path, cast(AblationName, variant), int(seed)).measurement()
+            found += [] if measured is None else [measured]
+    return tuple(found)
 
 
 def claim(folder: Path, request: Request) -> None:

@@ -11,6 +11,7 @@ from synhead.config import ConfigError
 
 __all__ = ["QUESTIONS", "Design", "Page", "draw_pages"]
 
+MOST_TOGETHER = 12
 QUESTIONS = {
     "appearance": "Appearance: which looks most like a real video of this person?",
     "motion": "Motion: which moves most naturally?",
@@ -30,6 +31,8 @@ class Design:
         """Raises ConfigError if so many systems cannot be shown together."""
         if self.together and not 2 <= self.together <= systems:
             raise ConfigError(f"--together {self.together}: choose from 2 to {systems}, the number of systems")
+        if (self.together or systems) > MOST_TOGETHER:
+            raise ConfigError(f"nobody can rank {systems} videos at once: show fewer, such as --together 4")
 
 
 @dataclass(frozen=True, slots=True)

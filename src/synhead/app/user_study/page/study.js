@@ -160,9 +160,10 @@ function playOrPause() {
 
 function onKey(event) {
   if ($("#page").hidden || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, video")) return;
-  const onButton = event.target.closest("button");
-  const letter = state.page.videos.find((video) => video.letter === event.key.toUpperCase());
   const active = openQuestion();
+  // once all is ranked, Enter goes on even where the last click has left the focus
+  const onButton = event.target.closest(active || event.key !== "Enter" ? "button" : "button:not(.choice)");
+  const letter = state.page.videos.find((video) => video.letter === event.key.toUpperCase());
   if (letter && active && !state.orders[active].includes(letter.token)) toggle(active, letter.token);
   else if (event.key === "Backspace") undo();
   else if (event.key === " " && !onButton) playOrPause();
