@@ -41,9 +41,11 @@ imports: $(STAMPS)/test
 unit: $(STAMPS)/test
 	$(THREADS) $(BIN)/python -m pytest -n $(JOBS) -m "not gradient_parity" $(PYTEST_ARGS)
 
-# Losses and gradient norms of a whole training step of the published size against the reference outputs.
+# Losses and gradient norms of a whole training step of the published size against the reference outputs. With the
+# convolution kernels of their time: batch norm over two images turns the other rounding of AVX-512 kernels into
+# gradient norms that differ by more than 3 % for one parameter in twenty.
 parity: $(STAMPS)/test
-	$(BIN)/python -m pytest tests/parity $(PYTEST_ARGS)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest tests/parity $(PYTEST_ARGS)
 
 format: $(STAMPS)/test
 	$(BIN)/ruff check --fix .
