@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from synhead.app.ablate import ablate
 from synhead.app.animate import animate
 from synhead.app.convert import convert
 from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
+from synhead.app.figures import figures
 from synhead.app.info import info
 from synhead.app.record import record
+from synhead.app.study import study
 from synhead.app.train import train
 from synhead.app.verify import verify
 
@@ -46,7 +49,7 @@ def options(
     del version
 
 
-for command in (animate, record, verify, train, convert, info, doctor):
+for command in (animate, record, verify, train, ablate, figures, study, convert, info, doctor):
     app.command()(guarded(command))
 
 

@@ -59,11 +59,13 @@ def explain(error: Exception) -> str | None:
 _EXTRAS = {
     "c2pa": "provenance",
     "cryptography": "provenance",
+    "fastapi": "study",
     "lightning_fabric": "train",
     "mediapipe": "faces",
     "skimage": "demo",
     "tensorboard": "train",
     "torchmetrics": "train",
+    "uvicorn": "study",
 }
 
 

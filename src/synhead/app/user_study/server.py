@@ -1,0 +1,149 @@
+"""The study's web application. A browser learns tokens and letters, never a system's name or a file's."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel, Field
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from synhead.app.user_study.material import IMAGE_TYPES, MEDIA_TYPES, Material
+from synhead.app.user_study.pages import QUESTIONS, Design
+from synhead.app.user_study.storage import OpenPage, Storage, StudyError
+
+__all__ = ["Study", "web_application"]
+
+PAGE_FOLDER = Path(__file__).parent / "page"
+_FILES = {"": "index.html", "study.css": "study.css", "study.js": "study.js"}
+_KINDS = ("script-src", "style-src", "connect-src", "media-src")
+_POLICY = "; ".join(["default-src 'none'", *(f"{kind} 'self'" for kind in _KINDS), "img-src 'self' data:"])
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_CODE = r"^[A-Za-z0-9_-]{3,40}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What is shown, how, and where the answers go."""
+
+    material: Material
+    design: Design
+    storage: Storage
+
+
+class Joining(BaseModel):
+    """Who comes: a code of an earlier visit, or none for a new one."""
+
+    code: str | None = Field(default=None, pattern=_CODE)
+
+
+class Answer(BaseModel):
+    """One page's answer: tokens by question, best first."""
+
+    code: str = Field(pattern=_CODE)
+    page: str = Field(max_length=64)
+    rankings: dict[str, list[str]]
+    seconds: float = Field(ge=0, le=1e6)
+
+
+def web_application(study: Study, hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> FastAPI:
+    """``hosts``: names under which the page may be asked for; others are refused (against DNS rebinding)."""
+    web = FastAPI(title="Synhead study", docs_url=None, redoc_url=None, openapi_url=None)
+    web.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    web.middleware("http")(_with_headers)
+    web.add_exception_handler(StudyError, _refuse)
+    _add_page(web)
+    _add_media(web, study)
+
+    @web.post("/api/join")
+    def join(joining: Joining) -> dict[str, object]:
+        """A participant's code and next page."""
+        code = joining.code or secrets.token_hex(3)
+        study.storage.join(code, study.material.systems, study.material.examples, study.design)
+        return _state(study, code)
+
+    @web.post("/api/answer")
+    def answer(given: Answer) -> dict[str, object]:
+        """Keep an answer; the next page."""
+        study.storage.answer(given.code, given.page, given.rankings, given.seconds)
+        return _state(study, given.code)
+
+    return web
+
+
+def _add_page(web: FastAPI) -> None:
+    for path, name in _FILES.items():
+        web.add_api_route(f"/{path}", _sender(PAGE_FOLDER / name), methods=["GET"], response_model=None)
+
+
+def _sender(path: Path) -> Callable[[], Response]:
+    """A handler without parameters: the browser has no say in which file it gets."""
+
+    def send() -> Response:
+        return FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+    return send
+
+
+def _add_media(web: FastAPI, study: Study) -> None:
+    @web.get("/video/{token}")
+    def video(token: str) -> FileResponse:
+        """One system's video; ranges are served, so that it can be sought in."""
+        found = study.storage.video(token)
+        if found is None:
+            raise HTTPException(404)
+        system, example = found
+        return _media(study.material.videos[system][example])
+
+    @web.get("/reference/{token}")
+    def reference(token: str) -> FileResponse:
+        """What everybody may see of a page's example."""
+        path = study.material.references.get(study.storage.example(token) or "")
+        if path is None:
+            raise HTTPException(404)
+        return _media(path)
+
+
+def _media(path: Path) -> FileResponse:
+    kind = MEDIA_TYPES[path.suffix.lower()]
+    return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _state(study: Study, code: str) -> dict[str, object]:
+    page = study.storage.next_page(code)
+    return {"code": code, "questions": QUESTIONS, "page": None if page is None else _shown(study, page)}
+
+
+def _shown(study: Study, page: OpenPage) -> dict[str, object]:
+    path = study.material.references.get(page.example)
+    kind = None if path is None else ("image" if path.suffix.lower() in IMAGE_TYPES else "video")
+    return {
+        "token": page.token,
+        "number": page.number,
+        "total": page.total,
+        "reference": kind,
+        "videos": [
+            {"letter": letter, "token": item.token} for letter, item in zip(ascii_uppercase, page.items, strict=False)
+        ],
+    }
+
+
+async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    for name, value in _HEADERS.items():
+        response.headers[name] = value
+    return response
+
+
+def _refuse(request: Request, error: Exception) -> JSONResponse:
+    del request
+    return JSONResponse({"detail": str(error)}, status_code=422)

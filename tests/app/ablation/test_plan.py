@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from synhead.app.ablation.plan import Request, Task, TaskError, claim, measurements, parse_seeds, parse_variants, plan
+from synhead.config import ConfigError
+
+
+def request(**changes) -> Request:
+    given = {"preset": "tiny", "data": "clips", "val": "held", "steps": 5, "minutes": None, "recipe": "published"}
+    return Request(**{**given, "settings": ("training.batch=2",), **changes})
+
+
+def checkpoint(folder: Path, *, iteration: int, seconds: float = 60.0) -> None:
+    state = folder / "checkpoints" / f"iteration-{iteration:09d}"
+    state.mkdir(parents=True)
+    counters = {"iteration": iteration, "samples": 2 * iteration, "seconds": seconds}
+    (state / "state.json").write_text(json.dumps({"counters": counters}))
+
+
+def options(command: list[str]) -> dict[str, str]:
+    return {name: value for name, value in pairwise(command) if name.startswith("--")}
+
+
+def test_variants_and_seeds() -> None:
+    assert parse_variants("baseline, full") == ("baseline", "full")
+    assert parse_seeds("0,3") == (0, 3)
+    for wrong in ("baseline,everything", "full,full", ""):
+        with pytest.raises(ConfigError):
+            parse_variants(wrong)
+    for wrong in ("a", "1,1", "-1"):
+        with pytest.raises(ConfigError):
+            parse_seeds(wrong)
+
+
+def test_one_budget_only() -> None:
+    for steps, minutes in ((None, None), (5, 1.0)):
+        with pytest.raises(ConfigError, match="--steps"):
+            request(steps=steps, minutes=minutes)
+
+
+def test_first_seeds_come_first(tmp_path: Path) -> None:
+    names = [task.folder.name for task in plan(request(), tmp_path, ("smc", "full"), (0, 1))]
+    assert names == ["smc-seed0", "full-seed0", "smc-seed1", "full-seed1"]
+
+
+def test_runs_differ_in_variant_and_seed_alone(tmp_path: Path) -> None:
+    first, second = plan(request(), tmp_path, ("smc", "full"), (3,))
+    one, two = (options(task.command("train", device="cpu")) for task in (first, second))
+    assert (one.pop("--ablation"), two.pop("--ablation")) == ("smc", "full")
+    assert (one.pop("--name"), two.pop("--name")) == ("smc-seed3", "full-seed3")
+    assert one == two
+    assert (one["--seed"], one["--iterations"], one["--set"]) == ("3", "5", "training.batch=2")
+
+
+def test_stages_follow_what_is_on_disk(tmp_path: Path) -> None:
+    task = Task(request(), tmp_path / "smc-seed0", "smc", 0)
+    assert task.stage() == "train"
+    assert task.measurement() is None
+    checkpoint(task.folder, iteration=3)
+    (task.folder / "config.json").touch()
+    assert "--resume" in task.command("train", device="cpu")
+    with pytest.raises(TaskError, match="iteration 3 of 5"):
+        task.settle("train")
+    checkpoint(task.folder, iteration=5, seconds=120)
+    task.settle("train")
+    assert task.stage() == "measure"
+    assert "held" in task.command("measure", device="cpu")
+    with pytest.raises(TaskError):
+        task.settle("measure")
+    (task.folder / "figures.json").write_text('{"psnr_db": 20.5, "l1": null}')
+    assert task.stage() is None
+    found = task.measurement()
+    assert found is not None
+    assert (found.figures["psnr_db"], found.iterations, found.pairs, found.minutes) == (20.5, 5, 10, 2.0)
+    assert found.figures["l1"] != found.figures["l1"]
+    (tmp_path / "full-seed1").mkdir()
+    (tmp_path / "notes-seedling").mkdir()
+    assert [(m.variant, m.seed) for m in measurements(request(), tmp_path)] == [("smc", 0)]
+
+
+def test_minutes_count_what_was_trained_before(tmp_path: Path) -> None:
+    task = Task(request(steps=None, minutes=3.0), tmp_path / "smc-seed0", "smc", 0)
+    assert options(task.command("train", device="cuda"))["--max-minutes"] == "3.0000"
+    checkpoint(task.folder, iteration=7, seconds=90)
+    (task.folder / "config.json").touch()
+    assert options(task.command("train", device="cuda"))["--max-minutes"] == "1.5000"
+    task.settle("train")
+    assert task.stage() == "measure"
+
+
+def test_unequal_requests_do_not_share_a_folder(tmp_path: Path) -> None:
+    claim(tmp_path / "runs", request())
+    claim(tmp_path / "runs", request())
+    with pytest.raises(ConfigError, match="another settings, steps"):
+        claim(tmp_path / "runs", request(steps=6, settings=()))

@@ -1,0 +1,73 @@
+"""``synhead ablate`` end to end: two variants, two seeds, a few steps of the tiny model on synthetic clips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.app.conftest import Finished
+from tests.data.clip_factory import write_video
+
+Run = Callable[..., Finished]
+
+SETTINGS = ("training.discriminator_width=4", "training.every.log=1")
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    for clip, name in enumerate(("train/a#1#0#6.mp4", "train/b#1#0#6.mp4", "val/c#1#0#6.mp4")):
+        write_video(tmp_path / "clips" / name, clip=clip, frames=6, size=64)
+    return tmp_path / "clips"
+
+
+def call(run: Run, clips: Path, output: Path, *more: object) -> Finished:
+    given = [part for setting in SETTINGS for part in ("--set", setting)]
+    where = ("--data", clips, "-o", output, "--preset", "tiny", "--devices", "cpu", "--batch", 2)
+    small = ("--variants", "baseline,smc", "--perceptual", "none")
+    return run("ablate", *where, *small, *given, *more)
+
+
+@pytest.mark.slow
+def test_two_variants_two_seeds(run: Run, clips: Path, tmp_path: Path) -> None:
+    output = tmp_path / "runs"
+    first = call(run, clips, output, "--steps", 2)
+    assert first.code == 0, first.err
+    assert "+ SMC" in first.out
+    assert "the paper finds + SMC better than baseline" in first.out
+    configs = [json.loads((output / f"{name}-seed0" / "config.json").read_text()) for name in ("baseline", "smc")]
+    models = [config.pop("model")["name"] for config in configs]
+    assert models == ["tiny-baseline", "tiny-smc"]
+    assert configs[0] == configs[1]
+
+    stamp = (output / "smc-seed0" / "weights" / "model.safetensors").stat().st_mtime_ns
+    again = call(run, clips, output, "--steps", 2, "--seeds", "0,1")
+    assert again.code == 0, again.err
+    assert again.err.count("done before") == 2
+    assert (output / "smc-seed0" / "weights" / "model.safetensors").stat().st_mtime_ns == stamp
+    table = json.loads((output / "table2.json").read_text())
+    assert [(row["variant"], row["seeds"]) for row in table["rows"]] == [("baseline", [0, 1]), ("smc", [0, 1])]
+    assert {m["pairs"] for m in table["measurements"]} == {4}
+    assert table["rows"][0]["spread"]["psnr_db"] > 0
+    assert table["rows"][0]["mean"]["landmark_distance_px"] is None
+    assert "| baseline | 0, 1 |" in (output / "table2.md").read_text()
+
+
+def test_measuring_is_possible_before_training_starts(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synhead.app.ablate.find_spec", lambda name: None)
+    finished = run("ablate", "--data", tmp_path, "-o", tmp_path / "runs", "--steps", 2)
+    assert finished.code == 2
+    assert "pip install 'synhead[faces]'" in finished.err
+
+
+def test_wrong_use_is_one_line(run: Run, tmp_path: Path) -> None:
+    wrong = {("--variants", "all"): "variant", ("--minutes", 1): "--steps", ("--preset", "huge"): "huge"}
+    for options, words in wrong.items():
+        finished = run("ablate", "--data", tmp_path, "-o", tmp_path / "runs", "--steps", 2, *options)
+        assert finished.code == 2
+        assert words in finished.err
+    assert not (tmp_path / "runs").exists()

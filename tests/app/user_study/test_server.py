@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from synhead.app.user_study.material import Material
+from synhead.app.user_study.pages import QUESTIONS, Design
+from synhead.app.user_study.server import Study, web_application
+from synhead.app.user_study.storage import Storage
+from tests.app.user_study.conftest import EXAMPLES, SYSTEMS
+
+testclient = pytest.importorskip("fastapi.testclient")
+
+
+@pytest.fixture
+def study(material: Material, tmp_path: Path) -> Study:
+    storage = Storage(tmp_path / "study.sqlite")
+    storage.create(material.systems, material.examples, Design())
+    return Study(material, Design(), storage)
+
+
+@pytest.fixture
+def client(study: Study):
+    return testclient.TestClient(web_application(study), base_url="http://127.0.0.1:8765")
+
+
+def join(client, **body):
+    response = client.post("/api/join", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def answer(client, state, **changes):
+    order = [video["token"] for video in state["page"]["videos"]]
+    given = {"code": state["code"], "page": state["page"]["token"], "seconds": 3.5}
+    return client.post("/api/answer", json={**given, "rankings": dict.fromkeys(QUESTIONS, order), **changes})
+
+
+def test_a_participant_answers_page_by_page_and_comes_back(client) -> None:
+    state = join(client)
+    assert (state["page"]["number"], state["page"]["total"]) == (0, 2)
+    assert [video["letter"] for video in state["page"]["videos"]] == ["A", "B", "C"]
+    second = answer(client, state).json()
+    assert second["page"]["number"] == 1
+    assert join(client, code=state["code"])["page"] == second["page"]
+    assert answer(client, second).json()["page"] is None
+    assert join(client, code=state["code"])["page"] is None
+
+
+def test_nothing_sent_names_a_system_or_a_file(client, study: Study) -> None:
+    state = join(client)
+    sent = []
+    for path in ("/", "/study.js", "/study.css"):
+        response = client.get(path)
+        assert response.status_code == 200
+        sent += [response.text, json.dumps(dict(response.headers))]
+    while state["page"] is not None:
+        sent.append(json.dumps(state))
+        for video in state["page"]["videos"]:
+            response = client.get(f"/video/{video['token']}")
+            sent.append(json.dumps(dict(response.headers)))
+        if state["page"]["reference"]:
+            sent.append(json.dumps(dict(client.get(f"/reference/{state['page']['token']}").headers)))
+        state = answer(client, state).json()
+    hidden = [*SYSTEMS, *EXAMPLES, str(study.storage.path.parent)]
+    assert not [(name, text) for name in hidden for text in sent if name in text]
+
+
+def test_tokens_never_come_twice(client) -> None:
+    states = [join(client) for _ in range(4)]
+    tokens = [video["token"] for state in states for video in state["page"]["videos"]]
+    assert len(set(tokens)) == len(tokens) == 12
+
+
+def test_videos_can_be_sought_in(client, study: Study) -> None:
+    token = join(client)["page"]["videos"][0]["token"]
+    system, example = study.storage.video(token)
+    data = study.material.videos[system][example].read_bytes()
+    whole, part = client.get(f"/video/{token}"), client.get(f"/video/{token}", headers={"Range": "bytes=10-19"})
+    assert whole.content == data
+    assert whole.headers["content-type"] == "video/mp4"
+    assert (part.status_code, part.content) == (206, data[10:20])
+    assert part.headers["content-range"] == f"bytes 10-19/{len(data)}"
+
+
+@pytest.mark.parametrize("path", ["/video/none", "/reference/none", "/?file=/etc/passwd", "/..%2fserver.py", "/docs"])
+def test_nothing_else_is_served(client, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 404 or "Video study" in response.text
+    assert "root:" not in response.text
+
+
+def test_bad_answers_are_refused_with_a_reason(client) -> None:
+    state = join(client)
+    wrong = answer(client, state, rankings={"motion": []})
+    assert (wrong.status_code, wrong.json()["detail"]) == (422, "rank every video once for every question")
+    assert answer(client, state, code="someone").status_code == 422
+    assert answer(client, state, seconds=-1).status_code == 422
+    assert client.post("/api/join", json={"code": "../etc"}).status_code == 422
+    assert answer(client, state).status_code == 200
+
+
+def test_other_hosts_and_scripts_are_kept_out(client) -> None:
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    headers = client.get("/").headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
