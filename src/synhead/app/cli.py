@@ -13,6 +13,7 @@ from synhead.app.convert import convert
 from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
 from synhead.app.info import info
+from synhead.app.prepare import prepare
 from synhead.app.train import train
 
 app = typer.Typer(
@@ -44,7 +45,7 @@ def options(
     del version
 
 
-for command in (animate, train, convert, info, doctor):
+for command in (animate, prepare, train, convert, info, doctor):
     app.command()(guarded(command))
 
 

@@ -80,6 +80,10 @@ def _expected() -> tuple[type[Exception], ...]:
         from synhead.faces.analyzer import FaceError
 
         expected.append(FaceError)
+    if "synhead.training.preparation.options" in sys.modules:
+        from synhead.training.preparation.options import PrepareError
+
+        expected.append(PrepareError)
     if "synhead.training.run" in sys.modules:
         from synhead.training.run import NonFiniteError
 
