@@ -221,7 +221,7 @@ def test_bad_trunks_are_refused(bad):
 
 def test_build_perceptual_by_name():
     assert build_perceptual(LossConfig(perceptual="none")) is None
-    assert build_perceptual(LossConfig(weights=LossWeights(perceptual=0))) is None
+    assert build_perceptual(LossConfig(weights=LossWeights(perceptual=0.0))) is None
     built = build_perceptual(LossConfig(perceptual="vgg19-random", perceptual_seed=2))
     assert built is not None
     expected = random_trunk(VGG19, seed=2).state_dict()["features.0.weight"]

@@ -148,7 +148,9 @@ class _ShardDataset(IterableDataset[_Sample]):
     def _clips(self, number: int, consumer: int, consumers: int, skipped: list[Skipped]) -> Iterator[Clip]:
         order = np.random.default_rng([self._seed % 2**63, self._start, number]).permutation(len(self._shards))
         dealt = len(order) >= consumers
-        clips = (clip for i in (order[consumer::consumers] if dealt else order) for clip in self._shard(i, skipped))
+        clips = (
+            clip for i in (order[consumer::consumers] if dealt else order) for clip in self._shard(int(i), skipped)
+        )
         return clips if dealt else itertools.islice(clips, consumer, None, consumers)
 
     def _shard(self, i: int, skipped: list[Skipped]) -> Iterator[Clip]:
@@ -189,9 +191,9 @@ class _LoaderSampler:
             self._batches, self._batch = self._start(batch), batch
         try:
             loaded = next(self._batches)
-        except RuntimeError as error:
+        except (RuntimeError, ConnectionError) as error:  # the latter: it died while handing a tensor over
             self._batches = None
-            if "DataLoader" not in str(error):
+            if isinstance(error, RuntimeError) and "DataLoader" not in str(error):
                 raise
             raise DataError(
                 f"a data worker died or hangs ({error}); it was killed, most likely for memory: lower "

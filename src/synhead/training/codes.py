@@ -29,7 +29,7 @@ class CodeMeter:
         self.rows = {scale: model.codes(config, scale) for scale in self.scales}
         self.counts: Float[Tensor, "scales codes"] = torch.zeros(len(self.scales), config.codes, device=device)
 
-    def update(self, indices: Sequence[Int[Tensor, "b h w"]]) -> None:
+    def update(self, indices: Sequence[Int[Tensor, "b _ _"]]) -> None:
         """Indices of one pass, one tensor a scale, counted from the first row that the scale sees."""
         for row, scale, index in zip(self.counts, self.scales, indices, strict=True):
             flat = index.detach().flatten()

@@ -144,7 +144,7 @@ def _shards(tensors: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]
     shards: list[tuple[int, dict[str, Tensor]]] = []
     for name, tensor in sorted(tensors.items(), key=lambda item: -item[1].nbytes):
         if tensor.nbytes > room:
-            raise CheckpointError(f"{name} alone is larger than a shard of {limit / _MIB:.0f} MiB; raise --shard-mib")
+            raise CheckpointError(f"{name} alone is larger than a shard of {limit / _MIB:.2g} MiB; raise shard_mib")
         for index, (used, shard) in enumerate(shards):
             if used + tensor.nbytes <= room:
                 shard[name] = tensor
