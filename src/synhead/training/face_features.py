@@ -166,7 +166,7 @@ def _view(
 
 def _losses(
     views: list[tuple[Tensor, Tensor]], person: Int64[Tensor, " n"], config: FeatureConfig
-) -> tuple[Float[Tensor, "4"], Float[Tensor, ""]]:
+) -> tuple[Float[Tensor, " figures"], Float[Tensor, ""]]:
     """Figures of a step (see :class:`FeatureFigures`), and what is differentiated."""
     logits = torch.cat([view[0] for view in views]).float()
     twice = person.repeat(2)
