@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,3 +162,20 @@ class TrainingPass:
     transformed: Keypoints
     motion_codes: tuple[MotionCoding, ...]
     appearance_codes: tuple[Quantized, ...]
+
+
+class FacePoint(IntEnum):
+    """Landmarks that training may use, in the order in which they are kept; values index arrays of points."""
+
+    UPPER_LIP = 0
+    LOWER_LIP = 1
+    MOUTH_LEFT = 2
+    MOUTH_RIGHT = 3
+    LEFT_UPPER_LID = 4
+    LEFT_LOWER_LID = 5
+    RIGHT_UPPER_LID = 6
+    RIGHT_LOWER_LID = 7
+    LEFT_EYE_CORNER = 8
+    RIGHT_EYE_CORNER = 9
+    NOSE = 10
+    CHIN = 11

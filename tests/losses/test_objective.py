@@ -10,6 +10,7 @@ from synhead.losses.config import LossConfig, LossWeights
 from synhead.losses.features import TrunkConfig, random_trunk
 from synhead.losses.objective import GeneratorObjective, LossReport
 from synhead.losses.perceptual import PerceptualLoss
+from synhead.losses.regions import FacePoints
 from synhead.model.discriminator import Discriminator
 from synhead.model.talking_head import TalkingHead
 from synhead.types import TrainingPass
@@ -185,3 +186,21 @@ def test_config_round_trip_and_checks():
     assert not LossConfig().adversarial_active(5001)
     assert LossConfig().adversarial_active(5002)
     assert not LossConfig(weights=LossWeights(adversarial=0.0)).adversarial_active(9000)
+
+
+def test_terms_of_landmarks_have_the_gradients_of_the_plain_total(tiny: Setup):
+    objective = tiny.objective(LossConfig(weights=LossWeights(landmarks=3.0, regions=0.5)))
+    found = torch.rand(2, 2, 12, 2, generator=torch.Generator().manual_seed(0), dtype=tiny.dtype) - 0.5
+    points = FacePoints(source=found[0], driving=found[1])
+    fast = objective(tiny.run(), tiny.driving, warp=tiny.warp, iteration=1, points=points)
+    gradients = tiny.gradients(fast)
+    plain = objective.reference_report(
+        tiny.run(), tiny.driving, warp=tiny.warp, last_layer=tiny.model.last_layer, points=points
+    )
+    expected = tiny.gradients(plain)
+    assert fast.terms.keys() - PUBLISHED == {"landmarks", "regions"}
+    torch.testing.assert_close(fast.total, plain.total)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, msg=lambda text, name=name: f"{name}: {text}")
+    without = objective(tiny.run(), tiny.driving, warp=tiny.warp, iteration=1)
+    assert without.terms.keys() == PUBLISHED

@@ -13,12 +13,14 @@ from PIL import Image
 from training_factory import micro_model
 from typer.testing import CliRunner, Result
 
-from synhead import config as model_config
 from synhead.app.errors import guarded
 from synhead.app.train import train
 from synhead.app.training import Choice, configure, parse_settings
 from synhead.config import ConfigError
+from synhead.config import presets as model_presets
+from synhead.data.face_points import save_points
 from synhead.training.checkpoint import read
+from synhead.types import FacePoint
 from synhead.weights.checkpoint import load
 
 COMMON = ("--recipe", "synhead", "--precision", "fp32", "--compile", "off", "--perceptual", "none", "--device", "cpu")
@@ -43,7 +45,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for index in range(4):
                 frame = generator.integers(0, 256, (48, 48, 3), dtype=np.uint8)
                 Image.fromarray(frame).save(folder / f"{index:07d}.png")
-    monkeypatch.setattr(model_config, "PRESETS", {"micro": micro_model()})
+    monkeypatch.setattr(model_presets, "PRESETS", {"micro": micro_model()})
     monkeypatch.chdir(tmp_path)
     return tmp_path / "clips"
 
@@ -102,3 +104,19 @@ def test_configure_takes_an_ablation(tmp_path: Path) -> None:
     config = configure(choice, {"training.batch": 8})
     assert config.model.name == "tiny-smc"
     assert config.training.batch == 8
+
+
+def test_terms_that_need_landmarks(clips: Path) -> None:
+    weights = ("--set", "losses.weights.landmarks=2", "--set", "losses.weights.regions=1", "--iterations", "2")
+    without = start(clips, *weights)
+    assert without.exit_code == 2
+    assert "need --landmarks FILE" in " ".join(without.output.split())
+    assert not Path("runs/first").exists()
+
+    random = np.random.default_rng(0)
+    names = ("a#1#0#4.mp4", "a#2#0#4.mp4", "b#1#0#4.mp4")
+    save_points({name: random.uniform(0.3, 0.7, (4, len(FacePoint), 2)) for name in names}, Path("points.npz"))
+    done = start(clips, *weights, "--landmarks", "points.npz")
+    assert done.exit_code == 0, done.output
+    figures = [json.loads(line) for line in Path("runs/first/metrics.jsonl").read_text().splitlines()]
+    assert all(line["loss/landmarks"] > 0 and line["loss/regions"] > 0 for line in figures if "loss/pixel" in line)

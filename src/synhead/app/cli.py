@@ -15,6 +15,7 @@ from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
 from synhead.app.figures import figures
 from synhead.app.info import info
+from synhead.app.prepare import prepare
 from synhead.app.record import record
 from synhead.app.study import study
 from synhead.app.train import train
@@ -49,7 +50,7 @@ def options(
     del version
 
 
-for command in (animate, record, verify, train, ablate, figures, study, convert, info, doctor):
+for command in (animate, record, verify, prepare, train, ablate, figures, study, convert, info, doctor):
     app.command()(guarded(command))
 
 

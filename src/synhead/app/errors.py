@@ -89,6 +89,10 @@ def _expected() -> tuple[type[Exception], ...]:
         from synhead.inference.template import TemplateError
 
         expected.append(TemplateError)
+    if "synhead.training.preparation.options" in sys.modules:
+        from synhead.training.preparation.options import PrepareError
+
+        expected.append(PrepareError)
     if "synhead.training.run" in sys.modules:
         from synhead.training.run import NonFiniteError
 

@@ -1,13 +1,17 @@
-"""Progress of a video in the terminal: frames, frames a second, time left."""
+"""Progress in the terminal: of a video (frames, frames a second, time left), of a preparation (videos, clips)."""
 
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from synhead.app.console import remarks
+from synhead.app.console import remark, remarks
+
+if TYPE_CHECKING:
+    from synhead.training.preparation import PrepareProgress
 
 
 class _Rate(ProgressColumn):
@@ -48,3 +52,35 @@ class FrameProgress:
     def update(self, done: int, total: int | None) -> None:
         """``done`` frames of ``total`` (None: unknown) are written."""
         self._progress.update(self._task, completed=done, total=total)
+
+
+class ClipProgress:
+    """A context manager whose :meth:`update` fits ``prepare_clips``: a bar on a terminal, a line a video elsewhere."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("videos  {task.fields[found]}  ETA"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=remarks(),
+            disable=not remarks().is_terminal,
+        )
+        self._task = self._progress.add_task("preparing", total=None, found="")
+
+    def __enter__(self) -> ClipProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, now: PrepareProgress) -> None:
+        """An input is finished."""
+        found = f"{now.clips} clips, {now.rejected} left out"
+        if self._progress.disable:
+            remark(f"{now.done}/{now.total} {now.source}: so far {found}")
+        self._progress.update(self._task, completed=now.done, total=now.total, found=found)

@@ -25,6 +25,7 @@ def train(
     compile_mode: Annotated[str | None, typer.Option("--compile", help="off, default or reduce-overhead.")] = None,
     perceptual: Annotated[str | None, typer.Option(help="vgg19, vgg19-random, local or none.")] = None,
     vgg: Annotated[Path | None, typer.Option(help="File of VGG19, or folder of the local network.")] = None,
+    landmarks: Annotated[Path | None, typer.Option(help="Landmarks of the clips, for terms that need them.")] = None,
     adversarial_start: Annotated[int | None, typer.Option(help="Last iteration without the discriminator.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any field of config.json, dotted.")
@@ -62,6 +63,7 @@ def train(
         validation=val,
         cache=cache,
         perceptual=vgg,
+        landmarks=landmarks,
         resume=resume,
         warm_start=warm_start,
         trackers=trackers,

@@ -13,8 +13,9 @@ import torch
 from synhead.data.cache import open_store
 from synhead.data.clips import open_clips
 from synhead.data.config import DataConfig
+from synhead.data.face_points import load_points
 from synhead.data.pairs import BatchFormat, PairSampler, PairSource, Share
-from synhead.data.records import Clip
+from synhead.data.records import Clip, DataError
 from synhead.data.shards import is_shard_pattern, list_shards
 from synhead.data.store import FrameStore, Progress, estimate_bytes
 from synhead.data.streaming import ShardSampler, StreamSampler
@@ -26,9 +27,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """How a set is decoded into memory. ``cache``: folder for decoded frames; ``workers``: threads, one a core."""
+    """How a set is decoded into memory. ``cache``: folder for decoded frames; ``workers``: threads, one a core.
+
+    ``points``: file of landmarks (:mod:`~synhead.data.face_points`).
+    """
 
     cache: Path | None = None
+    points: Path | None = None
     workers: int | None = None
     progress: Progress | None = None
 
@@ -57,9 +62,13 @@ def open_pairs(
     placement = _placement(found.clips, config, device, share)
     _log.info("%d clips (%s), frames kept: %s", len(found), found.layout, placement)
     if placement == "stream":
+        if options.points is not None:
+            raise DataError("landmarks need the frames in memory: set data.placement=host, or leave --landmarks out")
         return StreamSampler(found.clips, config, seed=seed, share=share, form=form)
     store = _load(found.clips, config.size, options)
-    return PairSampler(store.to(device) if placement == "device" else store, config, seed=seed, share=share, form=form)
+    store = store.to(device) if placement == "device" else store
+    points = None if options.points is None else load_points(options.points, store)
+    return PairSampler(store, config, seed=seed, share=share, form=form, points=points)
 
 
 def load_validation(source: str | Path, config: DataConfig, options: LoadOptions = LoadOptions()) -> FrameStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from synhead.data.augment import AugmentPlan, augment, plan_augmentation, to_image
 from synhead.data.config import DataConfig
 from synhead.data.draws import sample_indices, uniforms
+from synhead.data.face_points import move_points
 from synhead.data.records import DataError
 from synhead.data.sampling import choose_frames, clip_chooser
 from synhead.data.store import FrameStore
@@ -37,10 +38,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """Two frames of one clip each, augmented alike, RGB in [-1, 1]."""
+    """Two frames of one clip each, augmented alike, RGB in [-1, 1].
+
+    ``source_points``, ``driving_points``: landmarks where the stream has them, in [-1, 1] from edge to edge, NaN where
+    unknown.
+    """
 
     source: Float[Tensor, "b 3 h w"]
     driving: Float[Tensor, "b 3 h w"]
+    source_points: Float[Tensor, "b points 2"] | None = None
+    driving_points: Float[Tensor, "b points 2"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +108,10 @@ class PairSampler:
         seed: int = 0,
         share: Share = Share(),
         form: BatchFormat = BatchFormat(),
+        points: Float[Tensor, "n points 2"] | None = None,
     ) -> None:
         self.store = store
+        self.points = points
         self.config = config
         self.seed = seed
         self.samples = 0
@@ -120,8 +129,19 @@ class PairSampler:
         clip = self._chooser.choose(index, uniform)
         chosen = choose_frames(self._lengths[clip], uniform, self.config)
         start = self.store.offsets[clip]
-        frames = self._gather(np.concatenate([start + chosen.source, start + chosen.driving]))
-        return make_pairs(frames, plan_augmentation(uniform, self.config), self._form)
+        number = np.concatenate([start + chosen.source, start + chosen.driving])
+        plan = plan_augmentation(uniform, self.config)
+        made = make_pairs(self._gather(number), plan, self._form)
+        return made if self.points is None else self._with_points(made, number, plan)
+
+    def _with_points(self, batch: PairBatch, number: Int64[NDArray[np.int64], " n"], plan: AugmentPlan) -> PairBatch:
+        assert self.points is not None
+        device = batch.source.device
+        found = self.points[upload(number, self.points.device)].to(device, non_blocking=True)
+        flip = upload(np.tile(plan.flip, 2), device)
+        crop = None if plan.crop is None else upload(np.tile(plan.crop, (2, 1, 1)), device)
+        source, driving = move_points(found, flip, crop).chunk(2)
+        return replace(batch, source_points=source, driving_points=driving)
 
     def _gather(self, number: Int64[NDArray[np.int64], " n"]) -> UInt8[Tensor, "n h w 3"]:
         frames = self.store.frames

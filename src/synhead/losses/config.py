@@ -18,7 +18,9 @@ class LossWeights:
     """Factor of every term in the total. Defaults are the published recipe; a term of weight 0 is not computed.
 
     ``low_resolution``: factor on the same pixel and perceptual terms of I_g^1. ``adversarial``: the largest value of
-    the adaptive weight. ``feature_matching``, ``ms_ssim`` and ``laplacian`` are not part of the published recipe.
+    the adaptive weight. ``feature_matching``, ``ms_ssim`` and ``laplacian`` are not part of the published recipe, nor
+    are the two that need landmarks of the training clips: ``landmarks`` leads the first keypoints to them, ``regions``
+    repeats the reconstruction terms on mouth and eyes.
     """
 
     pixel: float = 1.0
@@ -34,6 +36,8 @@ class LossWeights:
     feature_matching: float = 0.0
     ms_ssim: float = 0.0
     laplacian: float = 0.0
+    landmarks: float = 0.0
+    regions: float = 0.0
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -61,6 +65,11 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.adversarial_start < 0:
             raise ConfigError("losses.adversarial_start must not be negative: use 0 to start at the first iteration")
+
+    @property
+    def needs_landmarks(self) -> bool:
+        """Whether a term is on that needs landmarks of the training clips."""
+        return self.weights.landmarks > 0 or self.weights.regions > 0
 
     def adversarial_active(self, iteration: int) -> bool:
         """Whether iteration (from 1) trains the generator against the discriminator, and the discriminator at all."""

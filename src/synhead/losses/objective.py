@@ -16,6 +16,7 @@ from synhead.losses.config import LossConfig
 from synhead.losses.image import pixel_loss
 from synhead.losses.keypoints import equivariance_jacobian_loss, equivariance_value_loss, keypoint_distance_loss
 from synhead.losses.perceptual import PerceptualLoss
+from synhead.losses.regions import FacePoints, face_regions, landmark_loss
 from synhead.losses.structure import laplacian_loss, ms_ssim_loss
 from synhead.nn.precision import upcast
 from synhead.types import TrainingPass
@@ -88,14 +89,15 @@ class GeneratorObjective(nn.Module):
         warp: RandomWarp,
         iteration: int,
         critic: Critic | None = None,
+        points: FacePoints | None = None,
     ) -> LossReport:
         """``warp``: the one that made the transformed frame. ``iteration`` counts from 1.
 
         ``critic`` is used in iterations after ``config.adversarial_start`` only.
         """
         active = critic if self.config.adversarial_active(iteration) else None
-        images = self.image_gradients(training_pass, driving_image, active)
-        direct = self._direct_terms(training_pass, warp)
+        images = self.image_gradients(training_pass, driving_image, active, points)
+        direct = self._direct_terms(training_pass, warp, points)
         surrogate = (upcast(training_pass.animation.image) * images.image).sum()
         surrogate = surrogate + (upcast(training_pass.low_resolution) * images.low_resolution).sum()
         total = sum(direct.values(), surrogate)
@@ -103,7 +105,11 @@ class GeneratorObjective(nn.Module):
         return LossReport(total=total + (_value(terms) - total).detach(), terms=terms)
 
     def image_gradients(
-        self, training_pass: TrainingPass, driving_image: Float[Tensor, "b 3 H W"], critic: Critic | None
+        self,
+        training_pass: TrainingPass,
+        driving_image: Float[Tensor, "b 3 H W"],
+        critic: Critic | None,
+        points: FacePoints | None = None,
     ) -> ImageGradients:
         """Values and gradients of all terms of I_g and I_g^1, on leaves cut from the generator's graph.
 
@@ -115,7 +121,7 @@ class GeneratorObjective(nn.Module):
         low_resolution = upcast(training_pass.low_resolution.detach()).requires_grad_()
         leaves = (image, low_resolution)
         with torch.enable_grad():
-            fine, low = self._reconstruction_terms(image, low_resolution, driving_image)
+            fine, low = self._reconstruction_terms(image, low_resolution, driving_image, points)
             loss = sum((fine | low).values(), torch.zeros((), device=image.device))
             gradient, low_gradient = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
             terms = _detached(fine | low)
@@ -134,6 +140,7 @@ class GeneratorObjective(nn.Module):
         warp: RandomWarp,
         last_layer: nn.Conv2d,
         critic: Critic | None = None,
+        points: FacePoints | None = None,
     ) -> LossReport:
         """The same total as one plain graph from the parameters to the loss; with adversarial terms if given a critic.
 
@@ -141,8 +148,8 @@ class GeneratorObjective(nn.Module):
         The yardstick of :meth:`forward` in tests.
         """
         image, weights = training_pass.animation.image, self.config.weights
-        fine, low = self._reconstruction_terms(image, training_pass.low_resolution, driving_image)
-        terms = fine | low | self._direct_terms(training_pass, warp)
+        fine, low = self._reconstruction_terms(image, training_pass.low_resolution, driving_image, points)
+        terms = fine | low | self._direct_terms(training_pass, warp, points)
         if critic is not None and weights.adversarial:
             loss = generator_loss(critic(image))
             losses = (sum(fine.values(), torch.zeros_like(loss)), loss)
@@ -153,7 +160,9 @@ class GeneratorObjective(nn.Module):
             terms["feature_matching"] = self._feature_matching(critic, image, driving_image)
         return LossReport(total=_value(terms), terms=_detached(terms))
 
-    def _reconstruction_terms(self, image: Tensor, low_resolution: Tensor, target: Tensor) -> tuple[Terms, Terms]:
+    def _reconstruction_terms(
+        self, image: Tensor, low_resolution: Tensor, target: Tensor, points: FacePoints | None
+    ) -> tuple[Terms, Terms]:
         """Weighted terms of I_g and of I_g^1."""
         weights, losses = self.config.weights, dict[str, list[Tensor]]()
         images = (image, low_resolution) if weights.low_resolution else (image,)
@@ -167,7 +176,18 @@ class GeneratorObjective(nn.Module):
             fine["ms_ssim"] = weights.ms_ssim * ms_ssim_loss(image, target)
         if weights.laplacian:
             fine["laplacian"] = weights.laplacian * laplacian_loss(image, target)
+        if points is not None and weights.regions:
+            fine["regions"] = weights.regions * self._regions(image, target, points)
         return fine, low
+
+    def _regions(self, image: Tensor, target: Tensor, points: FacePoints) -> Tensor:
+        """Pixel and perceptual terms of mouth and eyes, cut out at a quarter of the picture's side."""
+        side = image.shape[-1] // 4
+        found, wanted = (face_regions(each, points.driving, side) for each in (image, target))
+        loss = self.config.weights.pixel * pixel_loss(found, wanted)
+        if self.perceptual is not None:
+            loss = loss + self.config.weights.perceptual * self.perceptual((found,), wanted)[0]
+        return loss
 
     def _adversarial_gradient(
         self, critic: Critic, image: Tensor, target: Tensor, reconstruction: Tensor, hidden: Tensor
@@ -192,7 +212,7 @@ class GeneratorObjective(nn.Module):
             real = critic.features(target)
         return self.config.weights.feature_matching * feature_matching_loss(critic.features(image), real)
 
-    def _direct_terms(self, training_pass: TrainingPass, warp: RandomWarp) -> Terms:
+    def _direct_terms(self, training_pass: TrainingPass, warp: RandomWarp, points: FacePoints | None) -> Terms:
         """Weighted terms that do not come from images, with their graph."""
         weights, terms = self.config.weights, Terms()
         driving, transformed = training_pass.driving, training_pass.transformed
@@ -213,6 +233,11 @@ class GeneratorObjective(nn.Module):
         if weights.keypoint_distance:
             distance = keypoint_distance_loss(training_pass.source, driving, self.config.keypoint_distance)
             terms["keypoint_distance"] = weights.keypoint_distance * distance
+        if points is not None and weights.landmarks:
+            size = training_pass.animation.image.shape[-1]
+            error = landmark_loss(training_pass.source, points.source, size)
+            error = error + landmark_loss(driving, points.driving, size)
+            terms["landmarks"] = weights.landmarks * error
         return terms
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from synhead.data.pairs import PairBatch
+from synhead.losses.regions import FacePoints
 from synhead.training.consensus import Consensus
 from synhead.training.events import Events
 from synhead.training.meters import Meters
@@ -78,5 +80,12 @@ def draw_batch(run: Run, iteration: int) -> list[Micro]:
         first = micro * wide + fabric.global_rank * size
         warp = warps_for(run.config.seed, iteration, slice(first, first + size), total, fabric.device)
         pair = run.pairs.next_batch(size)
-        batch.append(Micro(pair.source, pair.driving, warp))
+        batch.append(Micro(pair.source, pair.driving, warp, face_points(pair)))
     return batch
+
+
+def face_points(pair: PairBatch) -> FacePoints | None:
+    """Landmarks of a batch, if its source of pairs has them."""
+    if pair.source_points is None or pair.driving_points is None:
+        return None
+    return FacePoints(source=pair.source_points, driving=pair.driving_points)

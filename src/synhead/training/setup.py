@@ -35,6 +35,7 @@ class Inputs:
 
     ``folder``: of the run. ``data``: training clips. ``validation``: held-out clips; None: the ``val`` split of
     ``data`` if it has one. ``cache``: decoded frames. ``perceptual``: file or folder of the perceptual network.
+    ``landmarks``: of the training clips, for the terms that need them.
     ``resume``: go on from the folder's last checkpoint, if there is one. ``warm_start``: a leg to start from otherwise.
     """
 
@@ -43,6 +44,7 @@ class Inputs:
     validation: str | None = None
     cache: Path | None = None
     perceptual: Path | None = None
+    landmarks: Path | None = None
     resume: bool = False
     warm_start: Path | None = None
     trackers: tuple[TrackerName, ...] = ("tensorboard",)
@@ -65,11 +67,13 @@ def assemble(fabric: Fabric, config: RunConfig, inputs: Inputs) -> Run:
         CheckpointError: a checkpoint or leg that cannot be read or does not fit.
         PerceptualWeightsError: the perceptual network's file is missing.
     """
+    if config.losses.needs_landmarks and inputs.landmarks is None:
+        raise ConfigError("losses.weights.landmarks and regions need --landmarks FILE: see docs/training.md")
     claim_folder(fabric, config, inputs)
     objective = GeneratorObjective(config.losses, build_perceptual(config.losses, weights=inputs.perceptual))
     share = Share(rank=fabric.global_rank, world_size=fabric.world_size)
     form = BatchFormat(device=fabric.device, channels_last=config.training.execution.channels_last)
-    load = LoadOptions(cache=inputs.cache)
+    load = LoadOptions(cache=inputs.cache, points=inputs.landmarks)
     pairs = open_pairs(inputs.data, config.data, seed=config.training.seed, share=share, form=form, options=load)
     state = build(config.model, config.training, fabric.device)
     restarts = CodeRestarts(fabric, state, config.training)

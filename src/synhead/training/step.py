@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from synhead.geometry.tps import RandomWarp
 from synhead.losses.adversarial import discriminator_losses
 from synhead.losses.objective import GeneratorObjective
+from synhead.losses.regions import FacePoints
 from synhead.model.discriminator import Discriminator
 from synhead.model.talking_head import TalkingHead
 from synhead.training.config import TrainingConfig
@@ -60,11 +61,12 @@ class GeneratorPass(nn.Module):
         bend: Float[Tensor, "b 1 n"],
         iteration: int,
         critic: Discriminator | None,
+        points: FacePoints | None = None,
     ) -> GeneratorResult:
         """``affine``, ``bend``: the random warp. Without a critic the adversarial terms are off."""
         warp = RandomWarp(affine=affine, bend=bend)
         result = self.model(source_image, driving_image, warp.warp_frame(driving_image))
-        report = self.objective(result, driving_image, warp=warp, iteration=iteration, critic=critic)
+        report = self.objective(result, driving_image, warp=warp, iteration=iteration, critic=critic, points=points)
         return GeneratorResult(
             total=report.total,
             terms={name: value.detach() for name, value in report.terms.items()},
@@ -91,11 +93,12 @@ class DiscriminatorPass(nn.Module):
 
 
 class Micro(NamedTuple):
-    """One forward pass worth of input on the device: pairs in [-1, 1] and their warps."""
+    """One forward pass worth of input on the device: pairs in [-1, 1], their warps, and landmarks if there are any."""
 
     source_image: Tensor
     driving_image: Tensor
     warp: RandomWarp
+    points: FacePoints | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -125,7 +128,7 @@ class Steps:
             for index, micro in enumerate(batch):
                 last = index == len(batch) - 1
                 with self.fabric.no_backward_sync(self.generator, enabled=not last):
-                    result = self.generator(*micro.inputs, iteration, critic)
+                    result = self.generator(*micro.inputs, iteration, critic, micro.points)
                     self.fabric.backward(result.total / len(batch))
                 results.append(result._replace(total=result.total.detach()))
         if self.gradient_norm is not None:

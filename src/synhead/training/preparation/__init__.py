@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from synhead.training.preparation.options import (
+    Cause,
     PrepareError,
     PrepareOptions,
     PrepareProgress,
@@ -12,6 +13,7 @@ from synhead.training.preparation.options import (
 from synhead.training.preparation.run import find_videos, prepare_clips
 
 __all__ = [
+    "Cause",
     "PrepareError",
     "PrepareOptions",
     "PrepareProgress",

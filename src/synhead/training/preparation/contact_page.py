@@ -16,7 +16,7 @@ __all__ = ["write_contact_page"]
 MAX_CLIPS = 2000
 
 _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Face clips</title>
-<style>body{font:13px sans-serif;margin:1em}figure{display:inline-block;margin:4px;width:288px}
+<style>body{font:13px sans-serif;margin:1em}figure{display:inline-block;margin:4px;width:288px;vertical-align:top}
 figcaption{overflow-wrap:anywhere;color:#444}img{display:block}</style>
 """
 
@@ -37,8 +37,11 @@ def write_contact_page(clips: Sequence[ClipRecord], output: Path) -> Path:
 
 def _figure(clip: ClipRecord, strip: Path) -> str:
     data = base64.b64encode(strip.read_bytes()).decode() if strip.is_file() else ""
-    facts = f"{clip.frames} frames, {clip.fps:g}/s, face {clip.face_px} px, sharpness {clip.sharpness:g}, {clip.split}"
-    caption = f"{html.escape(clip.clip)}<br>{html.escape(clip.source)} at {clip.begin_s:.1f} s<br>{facts}"
+    facts = f"{clip.frames} frames, {clip.fps:g}/s, face {clip.face_px} px, sharpness {clip.sharpness:g}"
+    who = html.escape(f"{clip.person}, {clip.split}")
+    caption = (
+        f"{html.escape(clip.clip)}<br>{html.escape(clip.source)} at {clip.begin_s:.1f} s<br>{facts}<br>person {who}"
+    )
     link = html.escape(clip.path, quote=True).replace("#", "%23")
     image = f'<img alt="" loading="lazy" src="data:image/jpeg;base64,{data}">'
     return f'<figure><a href="{link}">{image}</a><figcaption>{caption}</figcaption></figure>'

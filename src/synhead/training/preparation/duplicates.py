@@ -30,7 +30,9 @@ class Duplicates:
         if record.sha256 and twin not in (None, record.source):
             for clip in record.clips:
                 self._delete(clip)
-            return replace(record, clips=(), rejected=(Rejected(record.source, f"the same file as {twin}"),))
+            return replace(
+                record, clips=(), rejected=(Rejected(record.source, "duplicate", f"the same file as {twin}"),)
+            )
         kept: list[ClipRecord] = []
         rejected = list(record.rejected)
         for clip in record.clips:
@@ -40,7 +42,8 @@ class Duplicates:
                 self._clips.append((clip.clip, _hashes(clip)))
             else:
                 self._delete(clip)
-                rejected.append(Rejected(record.source, f"looks like clip {known}", (clip.begin_s, clip.end_s)))
+                span = (clip.begin_s, clip.end_s)
+                rejected.append(Rejected(record.source, "duplicate", f"looks like clip {known}", span))
         if record.sha256:
             self._files.setdefault(record.sha256, record.source)
         return replace(record, clips=tuple(kept), rejected=tuple(rejected))

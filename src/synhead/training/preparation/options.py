@@ -7,7 +7,11 @@ from typing import Literal
 
 from synhead.config import ConfigError
 
-__all__ = ["PrepareError", "PrepareOptions", "PrepareProgress", "PrepareReport", "Rejected"]
+__all__ = ["Cause", "PrepareError", "PrepareOptions", "PrepareProgress", "PrepareReport", "Rejected"]
+
+
+Cause = Literal["unreadable", "no face", "too short", "face too small", "blurred", "duplicate"]
+"""Why something was left out, in a word or two; the reason says it with figures."""
 
 
 class PrepareError(ValueError):
@@ -61,6 +65,7 @@ class Rejected:
     """What was left out and why. ``span_s``: from and to in seconds, None for a whole input."""
 
     source: str
+    cause: Cause
     reason: str
     span_s: tuple[float, float] | None = None
 
@@ -78,10 +83,14 @@ class PrepareProgress:
 
 @dataclass(frozen=True, slots=True)
 class PrepareReport:
-    """Outcome of a run. ``resumed``: inputs that an earlier run had finished, whose clips are counted in ``clips``."""
+    """Outcome of a run. ``resumed``: inputs that an earlier run had finished, whose clips are counted in ``clips``.
+
+    ``held_out``: clips of the validation split.
+    """
 
     inputs: int
     resumed: int
     clips: int
+    held_out: int
     rejected: tuple[Rejected, ...]
     seconds: float

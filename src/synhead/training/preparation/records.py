@@ -147,7 +147,7 @@ def _input_record(data: Mapping[str, Any]) -> InputRecord:
         ClipRecord(**{**clip, "crop": tuple(clip["crop"]), "hashes": tuple(clip["hashes"])}) for clip in data["clips"]
     ]
     rejected = [
-        Rejected(item["source"], item["reason"], tuple(item["span_s"]) if item["span_s"] else None)
+        Rejected(item["source"], item["cause"], item["reason"], tuple(item["span_s"]) if item["span_s"] else None)
         for item in data["rejected"]
     ]
     return InputRecord(**{**data, "clips": tuple(clips), "rejected": tuple(rejected)})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -53,23 +54,27 @@ def prepare_clips(
     journal = Journal(output, chosen)
     for folder in (CLIP_FOLDER, STRIP_FOLDER):
         (output / folder).mkdir(exist_ok=True)
+        for leftover in (output / folder).glob(".*.partial*"):  # of a run that was killed
+            leftover.unlink()
     todo = [source for source in sources if not (source.is_file() and journal.finished(source))]
     duplicates = Duplicates(
         output, chosen.duplicate_bits, [r for r in journal.inputs if r.source not in set(map(str, todo))]
     )
     clips, rejected = 0, 0
     prepare = partial(prepare_input, output=output, options=chosen)
-    for done, raw in enumerate(_in_processes(prepare, todo, chosen.workers), start=len(sources) - len(todo) + 1):
-        record = duplicates.remove(raw)
-        journal.add(record)
-        clips, rejected = clips + len(record.clips), rejected + len(record.rejected)
-        progress(PrepareProgress(done, len(sources), clips, rejected, record.source))
+    with closing(_in_processes(prepare, todo, chosen.workers)) as records:
+        for done, raw in enumerate(records, start=len(sources) - len(todo) + 1):
+            record = duplicates.remove(raw)
+            journal.add(record)
+            clips, rejected = clips + len(record.clips), rejected + len(record.rejected)
+            progress(PrepareProgress(done, len(sources), clips, rejected, record.source))
     every = [clip for record in journal.inputs for clip in record.clips]
     write_contact_page(every, output)
     return PrepareReport(
         inputs=len(sources),
         resumed=len(sources) - len(todo),
         clips=len(every),
+        held_out=sum(clip.split == "val" for clip in every),
         rejected=tuple(item for record in journal.inputs for item in record.rejected),
         seconds=time.perf_counter() - start,
     )
@@ -93,7 +98,7 @@ def find_videos(inputs: Sequence[Path]) -> list[Path]:
     return sorted(found)
 
 
-def _in_processes(prepare: Prepare, sources: Sequence[Path], workers: int) -> Iterator[InputRecord]:
+def _in_processes(prepare: Prepare, sources: Sequence[Path], workers: int) -> Generator[InputRecord, None, None]:
     """Records in the order of ``sources``. An input that kills its worker is tried once more alone, then given up."""
     waiting = list(sources)
     while waiting:
@@ -109,25 +114,47 @@ def _in_processes(prepare: Prepare, sources: Sequence[Path], workers: int) -> It
             suspects, waiting = waiting[: 2 * workers], waiting[2 * workers :]
             yield from (_alone(prepare, source) for source in suspects)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            _end(pool)
 
 
 def _alone(prepare: Prepare, source: Path) -> InputRecord:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(prepare, source).result()
-        except BrokenProcessPool:
-            status = source.stat()
-            reason = "the worker process died on it (broken file, or too little memory); remove it or convert it to MP4"
-            return InputRecord(
-                source=str(source),
-                source_bytes=status.st_size,
-                modified_ns=status.st_mtime_ns,
-                sha256="",
-                rejected=(Rejected(str(source), reason),),
-            )
+    pool = _pool(1)
+    try:
+        return pool.submit(prepare, source).result()
+    except BrokenProcessPool:
+        status = source.stat()
+        reason = "the worker process died on it (broken file, or too little memory); remove it or convert it to MP4"
+        return InputRecord(
+            source=str(source),
+            source_bytes=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            sha256="",
+            rejected=(Rejected(str(source), "unreadable", reason),),
+        )
+    finally:
+        _end(pool)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     # spawned, not forked: neither torch's threads nor mediapipe's survive a fork
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_heed_only_the_parent)
+
+
+def _heed_only_the_parent() -> None:
+    """Ctrl-C reaches the whole group of processes; the parent decides, and ends a worker by SIGTERM.
+
+    The worker leaves through its ``finally`` blocks, so that no half-written clip stays.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(1)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Nothing is running after a whole pass; after an error or Ctrl-C, what is running is given up."""
+    for worker in list((pool._processes or {}).values()):
+        worker.terminate()
+    pool.shutdown(wait=True, cancel_futures=True)

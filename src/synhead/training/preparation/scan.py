@@ -14,7 +14,7 @@ from synhead.faces.analyzer import FaceDetector
 from synhead.faces.boxes import SquareCrop
 from synhead.faces.tracking import Track, Tracker, square_crop
 from synhead.training.preparation.checks import SceneCuts
-from synhead.training.preparation.options import PrepareOptions, Rejected
+from synhead.training.preparation.options import Cause, PrepareOptions, Rejected
 
 __all__ = ["ClipPlan", "Scan", "scan_video"]
 
@@ -65,21 +65,21 @@ def scan_video(path: Path, detector: FaceDetector, options: PrepareOptions) -> S
         reason = _unfit(track, times, options)
         if reason:
             span = (float(times[track.frames[0]]), float(times[track.frames[-1]]))
-            rejected.append(Rejected(str(path), reason, span))
+            rejected.append(Rejected(str(path), *reason, span))
         else:
             plans += _parts(number, track, times, options)
     if not tracks:
-        rejected.append(Rejected(str(path), "no face found"))
+        rejected.append(Rejected(str(path), "no face", "no face found"))
     return Scan(len(times), rate, tuple(plans), tuple(rejected))
 
 
-def _unfit(track: Track, times: Sequence[Fraction], options: PrepareOptions) -> str | None:
+def _unfit(track: Track, times: Sequence[Fraction], options: PrepareOptions) -> tuple[Cause, str] | None:
     seconds = float(times[track.frames[-1]] - times[track.frames[0]])
     if seconds < options.min_seconds:
-        return f"track of {seconds:.2f} s, shorter than {options.min_seconds} s"
+        return "too short", f"track of {seconds:.2f} s, shorter than {options.min_seconds} s"
     face = min(box.height for box in track.boxes)
     if face < options.min_face_px:
-        return f"face of {face:.0f} px, smaller than {options.min_face_px} px"
+        return "face too small", f"face of {face:.0f} px, smaller than {options.min_face_px} px"
     return None
 
 

@@ -50,13 +50,13 @@ def prepare_input(
             if clip.sharpness < options.min_sharpness:
                 clip.path.unlink()
                 reason = f"sharpness {clip.sharpness:.0f}, less than {options.min_sharpness:g}"
-                rejected.append(Rejected(str(source), reason, (clip.plan.begin_s, clip.plan.end_s)))
+                rejected.append(Rejected(str(source), "blurred", reason, (clip.plan.begin_s, clip.plan.end_s)))
                 continue
             with replacing(strip_path(output, clip.path.stem)) as temporary:
                 temporary.write_bytes(clip.strip)
             clips.append(_record(clip, source, digest, version, options))
     except MediaError as error:
-        rejected.append(Rejected(str(source), str(error)))
+        rejected.append(Rejected(str(source), "unreadable", str(error)))
     status = source.stat() if source.exists() else None
     return InputRecord(
         source=str(source),

@@ -1,0 +1,124 @@
+"""Which reconstruction losses serve best without ImageNet weights? Short equal runs, compared on held-out clips.
+
+    python benchmarks/features.py --data clips --out weights/face-features
+    python benchmarks/losses.py --data clips --features weights/face-features --iterations 2000 --out losses
+
+Each variant is one `synhead train --recipe synhead` of its own in OUT/<variant>, alike but for the terms named; then
+its averaged weights draw the held-out clips (`benchmarks/validate.py --render-only`), so that landmarks can be scored
+where mediapipe is installed. Variants that are finished are not run again, and one that was cut short goes on: on a
+machine that is lent for minutes, call this again with --max-minutes. What follows `--` goes to `synhead train`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+OFF = {"losses.weights.ms_ssim": 0.0, "losses.weights.laplacian": 0.0, "losses.weights.feature_matching": 0.0}
+STRUCTURE = {"losses.weights.ms_ssim": 1.0, "losses.weights.laplacian": 1.0}
+MATCHING = {"losses.weights.feature_matching": 1.0}
+
+VARIANTS: Mapping[str, tuple[str, Mapping[str, float]]] = {
+    "pixel": ("none", {}),
+    "random": ("vgg19-random", {}),
+    "matching": ("none", MATCHING),
+    "structure": ("none", STRUCTURE),
+    "features": ("local", {}),
+    "random+structure": ("vgg19-random", STRUCTURE),
+    "features+structure": ("local", STRUCTURE),
+    "random+matching": ("vgg19-random", MATCHING),
+    "features+matching": ("local", MATCHING),
+    "features+structure+matching": ("local", STRUCTURE | MATCHING),
+}
+"""Perceptual network and weights of further terms."""
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="clips as for `synhead train`")
+    parser.add_argument("--val", help="held-out clips; default: the val split of --data")
+    parser.add_argument("--features", type=Path, help="network of benchmarks/features.py; needed by features*")
+    parser.add_argument("--only", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--preset", default="base")
+    parser.add_argument("--iterations", type=int, default=2000)
+    parser.add_argument("--processes", type=int, default=1, help="GPUs, under torchrun")
+    parser.add_argument("--max-minutes", type=float, help="begin nothing, and stop what runs, after so long")
+    parser.add_argument("--frames", type=int, default=10, help="driving frames a held-out clip to draw; 0: none")
+    parser.add_argument("--out", type=Path, default=Path("losses"))
+    parser.add_argument("more", nargs="*", metavar="-- OPTION", help="further options of `synhead train`")
+    return parser.parse_args(argv)
+
+
+def train_command(variant: str, options: argparse.Namespace, minutes: float | None) -> list[str]:
+    """The command that trains a variant, or goes on with it."""
+    perceptual, weights = VARIANTS[variant]
+    start = [sys.executable, "-m"]
+    if options.processes > 1:
+        start += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(options.processes), "-m"]
+    command = [*start, "synhead.app.train", "--data", options.data, "--preset", options.preset]
+    command += ["--recipe", "synhead", "--runs", str(options.out), "--name", variant, "--resume", "--half"]
+    command += ["--iterations", str(options.iterations), "--adversarial-start", str(options.iterations // 4)]
+    command += ["--perceptual", perceptual, "--no-tensorboard", "--set", f"training.every.checkpoint={10**9}"]
+    command += ["--set", f"training.every.validate={max(1, options.iterations // 4)}"]
+    command += [part for name, value in (OFF | dict(weights)).items() for part in ("--set", f"{name}={value}")]
+    command += ["--val", options.val] if options.val else []
+    command += ["--vgg", str(options.features)] if perceptual == "local" else []
+    command += ["--max-minutes", f"{minutes:.2f}"] if minutes is not None else []
+    return command + list(options.more)
+
+
+def render_command(variant: str, options: argparse.Namespace) -> list[str]:
+    """The command that draws the held-out clips with a variant's averaged weights."""
+    script = Path(__file__).with_name("validate.py")
+    command = [sys.executable, str(script), "--clips", options.val or options.data, "--methods", "model"]
+    command += ["--checkpoint", str(options.out / variant / "weights"), "--frames", str(options.frames)]
+    return [*command, "--render-only", str(options.out / variant / "frames.npz"), "--part-mib", "15"]
+
+
+def figures(variant: str, options: argparse.Namespace) -> dict[str, float]:
+    """The last validation and the speed of a run."""
+    lines = (options.out / variant / "metrics.jsonl").read_text().splitlines()
+    last: dict[str, float] = {}
+    for line in lines:
+        last |= json.loads(line)
+    wanted = ("iteration", "validation/psnr", "validation/l1", "speed/samples_per_second")
+    return {name: last[name] for name in wanted if name in last}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train what is not finished, draw, and print the table."""
+    options = parse_arguments(argv)
+    if options.features is None and any(VARIANTS[name][0] == "local" for name in options.only):
+        sys.exit("give --features (made by benchmarks/features.py), or leave the features* variants out with --only")
+    begun, table = time.monotonic(), dict[str, dict[str, float]]()
+    for variant in options.only:
+        done = options.out / variant / "finished.json"
+        if not done.is_file():
+            left = None if options.max_minutes is None else options.max_minutes - (time.monotonic() - begun) / 60
+            if left is not None and left <= 0:
+                print(f"{variant}: no time left; call again", flush=True)
+                continue
+            print(f"{variant}: training", flush=True)
+            subprocess.run(train_command(variant, options, left), check=True)
+            found = figures(variant, options)
+            if found.get("iteration", 0) < options.iterations:
+                print(f"{variant}: cut short at iteration {found.get('iteration')}; call again", flush=True)
+                continue
+            if options.frames:
+                subprocess.run(render_command(variant, options), check=True)
+            done.write_text(json.dumps(found) + "\n")
+        table[variant] = json.loads(done.read_text())
+    for variant, row in sorted(table.items(), key=lambda item: -item[1].get("validation/psnr", 0.0)):
+        print(f"{variant:28}" + "  ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in row.items()))
+    (options.out / "losses.json").write_text(json.dumps(table, indent=2) + "\n")
+    return 0 if len(table) == len(options.only) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
