@@ -12,7 +12,9 @@ from synhead.app.animate import animate
 from synhead.app.convert import convert
 from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
+from synhead.app.evaluate import evaluate
 from synhead.app.info import info
+from synhead.app.score import score
 from synhead.app.train import train
 
 app = typer.Typer(
@@ -44,7 +46,7 @@ def options(
     del version
 
 
-for command in (animate, train, convert, info, doctor):
+for command in (animate, train, evaluate, score, convert, info, doctor):
     app.command()(guarded(command))
 
 

@@ -11,7 +11,9 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from synhead.evaluation.trials import Trial
 from synhead.geometry.warp import warp
+from synhead.inference.motion_transfer import movement_scale, transfer_motion
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Animation, NDArray
 
@@ -30,26 +32,35 @@ def copy_source(source: Picture, driving: Frames) -> Frames:
 
 @dataclass(frozen=True, slots=True)
 class ModelRenderer:
-    """The model with absolute keypoints, in eval mode, on the device of its weights, ``batch`` frames at a time."""
+    """The model in eval mode, on the device of its weights, ``batch`` frames at a time."""
 
     model: TalkingHead
     batch: int = 8
     precision: torch.dtype = torch.float32
 
     def __call__(self, source: Picture, driving: Frames) -> Frames:
-        """See Render. The pictures must be of the model's ``image_size``."""
+        """See Render: with absolute keypoints. The pictures must be of the model's ``image_size``."""
         return self.render(source, driving)
 
-    def render(self, source: Picture, driving: Frames) -> Frames:
-        """See Render."""
+    def trial(self, trial: Trial) -> Frames:
+        """Absolute within an identity; across identities relative to the trial's reference frame, sizes adapted."""
+        return self.render(trial.source, trial.driving, trial.reference)
+
+    def render(self, source: Picture, driving: Frames, reference: Picture | None = None) -> Frames:
+        """See Render. ``reference``: move as the driver moves away from this frame of it."""
         device = next(self.model.parameters()).device
         autocast = torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32)
         rendered = []
         with torch.inference_mode(), autocast:
             observed = self.model.observe(_to_image(source[None], device))
+            origin = None if reference is None else self.model.keypoint_detector(_to_image(reference[None], device))
+            scale = 1.0 if origin is None else movement_scale(observed.keypoints, origin)
             for start in range(0, len(driving), self.batch):
                 frames = _to_image(driving[start : start + self.batch], device)
-                animation = self.model.animate(observed, self.model.keypoint_detector(frames))
+                keypoints = self.model.keypoint_detector(frames)
+                if origin is not None:
+                    keypoints = transfer_motion(observed.keypoints, keypoints, origin, scale=scale)
+                animation = self.model.animate(observed, keypoints)
                 rendered.append(_to_frames(self.picture(animation, observed.image)))
         return np.concatenate(rendered)
 

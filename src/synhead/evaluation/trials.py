@@ -20,12 +20,23 @@ Frames = UInt8[NDArray[np.uint8], "n h w 3"]
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One clip's test. ``indices``: of the driving frames in the clip; its frame 0 is the source."""
+    """One clip's test. ``indices``: of the driving frames in the clip; its frame 0 is the source.
+
+    ``reference``: across identities, the driver's frame whose pose is taken to be the source's. ``clip_frames``: of
+    the whole clip, where the driving frames are a sample of it.
+    """
 
     name: str
     source: UInt8[NDArray[np.uint8], "h w 3"]
     driving: Frames
     indices: tuple[int, ...]
+    reference: UInt8[NDArray[np.uint8], "h w 3"] | None = None
+    clip_frames: int | None = None
+
+    @property
+    def same_identity(self) -> bool:
+        """Whether the driving frames are what a perfect result would be."""
+        return self.reference is None
 
     def frame_name(self, position: int) -> str:
         """``clip/index`` of a driving frame, to name it in a report."""
