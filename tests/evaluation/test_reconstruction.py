@@ -8,10 +8,8 @@ import pytest
 import torch
 
 from synhead.config import preset
-from synhead.data.errors import MediaError
 from synhead.evaluation import reconstruction
 from synhead.evaluation.contact_sheet import contact_sheet, write_contact_sheet
-from synhead.evaluation.frame_archive import read_frames, write_frames
 from synhead.evaluation.landmark_cache import LandmarkCache
 from synhead.evaluation.reconstruction import reconstruct, render_trials, score_trials
 from synhead.evaluation.renderers import CoarseWarpRenderer, ModelRenderer, copy_source
@@ -134,20 +132,6 @@ def test_renderers_keep_shape_and_range():
         assert pictures.shape == one.driving.shape
         assert pictures.dtype == np.uint8
         np.testing.assert_allclose(pictures[4:], renderer(one.source, one.driving[4:]), atol=1)
-
-
-def test_archive_is_lossless_and_splits(tmp_path):
-    trials = [trial("a", 1), trial("b>c", 2)]
-    methods = {"copy": render_trials(copy_source, trials), "same": {t.name: t.driving for t in trials}}
-    parts = write_frames(tmp_path / "frames.npz", methods, part_bytes=40_000)
-    assert len(parts) > 1
-    assert [part.name for part in parts[:2]] == ["frames-000.npz", "frames-001.npz"]
-    for found in (read_frames(parts), read_frames(write_frames(tmp_path / "one.npz", methods))):
-        assert list(found) == ["copy", "same"]
-        np.testing.assert_array_equal(found["same"]["b>c"], trials[1].driving)
-    (tmp_path / "bad.npz").write_bytes(b"no archive")
-    with pytest.raises(MediaError, match="render them again"):
-        read_frames([tmp_path / "bad.npz"])
 
 
 def test_contact_sheet(tmp_path):

@@ -46,6 +46,9 @@ def evaluate(
     frames: Annotated[
         int | None, typer.Option(min=1, help="Frames a clip, evenly spaced; default: all, as published.")
     ] = None,
+    own: Annotated[str, typer.Option(help="Rows of ours: of copy, warp and synhead; '' for none.")] = (
+        "copy,warp,synhead"
+    ),
     rival: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Another system's results of the same trials.")
     ] = None,
@@ -72,7 +75,7 @@ def evaluate(
     chosen = choose(checkpoint, preset)
     rivals = session.Rivals(folders=session.named(rival), commands=session.named(rival_command))
     plan = session.plan_protocol(
-        session.Wish(data=data, split=split, protocol=protocol, videos=videos, pairs=pairs, frames=frames),
+        session.Wish(data=data, split=split, protocol=protocol, videos=videos, pairs=pairs, frames=frames, own=own),
         chosen,
         session.Machine(device=device, precision=precision, batch=batch),
         rivals,

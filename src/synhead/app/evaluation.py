@@ -15,6 +15,7 @@ from synhead.app.models import LoadedModel, ModelChoice, load
 from synhead.app.progress import FrameProgress
 from synhead.config import ConfigError
 from synhead.data.clips import Clip, Skipped, Split, open_clips
+from synhead.evaluation.contact_sheet import write_contact_sheet
 from synhead.evaluation.folders import list_videos, reference_trials, save_pictures
 from synhead.evaluation.gauges.gauge import Frames
 from synhead.evaluation.metrics import applicable
@@ -34,7 +35,7 @@ from synhead.evaluation.renderers import CoarseWarpRenderer, ModelRenderer, copy
 from synhead.evaluation.report import Protocol, Report, installed_versions, write_report
 from synhead.evaluation.scoring import Observers, score_systems
 from synhead.evaluation.systems import CommandSystem, FolderSystem, RenderedSystem, System
-from synhead.evaluation.table import markdown_table, remarks
+from synhead.evaluation.table import markdown_tables, remarks
 from synhead.evaluation.toolbox import open_gauges
 from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import WeightFolder, file_sha256
@@ -57,6 +58,7 @@ class Wish:
     videos: Path | None
     pairs: Path | None
     frames: int | None
+    own: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +141,7 @@ def plan_protocol(wish: Wish, choice: ModelChoice, machine: Machine, rivals: Riv
         frames = expected_frames([known[pair.driving] for pair in pairs if pair.driving in known], sampling)
     folders = [FolderSystem(name, Path(folder)) for name, folder in rivals.folders.items()]
     commands = [CommandSystem(name, words, out / "rivals" / name) for name, words in rivals.commands.items()]
-    systems = (*_own_systems(model, machine), *folders, *commands)
+    systems = (*_own_systems(model, machine, wish.own), *folders, *commands)
     _require_distinct(systems)
     return Plan(
         protocol=Protocol(
@@ -216,18 +218,25 @@ def _load(choice: ModelChoice, machine: Machine) -> tuple[LoadedModel, dict[str,
     return loaded, {f"{loaded.name}/{WEIGHTS_FILE}": file_sha256(hub.resolve(choice.checkpoint) / WEIGHTS_FILE)}
 
 
-def _own_systems(loaded: LoadedModel, machine: Machine) -> tuple[System, ...]:
+def _own_systems(loaded: LoadedModel, machine: Machine, chosen: str) -> tuple[System, ...]:
+    """Those named in ``chosen``, a list with commas. Raises ConfigError."""
     precision = torch.bfloat16 if machine.precision == "bf16" else torch.float32
     model = ModelRenderer(loaded.model, machine.batch, precision)
     warp = CoarseWarpRenderer(loaded.model, machine.batch, precision)
-    return (
-        RenderedSystem("copy", "the source, unmoved", lambda trial: copy_source(trial.source, trial.driving)),
-        RenderedSystem("warp", f"the source warped by M^0 of {loaded.name}", warp.trial),
-        RenderedSystem("synhead", loaded.name, model.trial),
-    )
+    own = {
+        "copy": RenderedSystem("copy", "the source, unmoved", lambda trial: copy_source(trial.source, trial.driving)),
+        "warp": RenderedSystem("warp", f"the source warped by M^0 of {loaded.name}", warp.trial),
+        "synhead": RenderedSystem("synhead", loaded.name, model.trial),
+    }
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in own]:
+        raise ConfigError(f"--own {unknown[0]}: choose from {', '.join(own)}, or '' for none")
+    return tuple(own[name] for name in names)
 
 
 def _require_distinct(systems: Sequence[System]) -> None:
+    if not systems:
+        raise ConfigError("nothing to measure: leave --own out or name a --rival")
     names = [system.name for system in systems]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"two systems are called {twice[0]}; give each rival its own name")
@@ -235,8 +244,11 @@ def _require_distinct(systems: Sequence[System]) -> None:
 
 def _write(report: Report, output: Output, pictures: Pictures) -> None:
     write_report(report, output.folder / "report.json")
-    write_page(report, output.folder / "report.html", pictures.sheet())
-    say(markdown_table(report))
+    sheet = pictures.sheet()
+    write_page(report, output.folder / "report.html", sheet)
+    if sheet is not None:
+        write_contact_sheet(sheet, output.folder / "sheet.png")
+    say(markdown_tables(report))
     for line in remarks(report):
         remark(f"note: {line}")
     say(f"{output.folder / 'report.json'}, {output.folder / 'report.html'}")

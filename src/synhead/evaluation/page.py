@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -19,7 +19,7 @@ from synhead.evaluation.contact_sheet import contact_sheet
 from synhead.evaluation.gauges.gauge import Frames
 from synhead.evaluation.report import Report, Row
 from synhead.evaluation.systems import System
-from synhead.evaluation.table import column_title, figure_text, remarks
+from synhead.evaluation.table import column_title, figure_text, measured, missing, remarks, row_title
 from synhead.evaluation.trials import Trial
 
 __all__ = ["Pictures", "html_page", "write_page"]
@@ -74,10 +74,13 @@ def html_page(report: Report, sheet: Image.Image | None = None) -> str:
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(title)}</title>",
         f"<style>{_STYLE}</style><h1>{escape(title)}</h1>",
         f"<p>{escape(protocol.description)} {protocol.videos} videos. Made {escape(report.created)}.</p>",
-        _figures_table(report, report.rows),
+        _figures(report),
         "<p>v: lower is better, ^: higher. Italic rows are figures printed in the paper, not measured here.</p>",
-        _list("Left out, and why", remarks(report)),
     ]
+    if absent := missing(report):
+        rows = [[name, "", why] for name, why in absent]
+        parts.append("<h2>Not measured here</h2>" + _table(["metric", "value", "needs"], rows))
+    parts.append(_list("Left out, and why", remarks(report)))
     if sheet is not None:
         parts.append(f"<h2>Contact sheet</h2><img alt='contact sheet' src='{_data_uri(sheet)}'>")
     parts += [_videos(report, row) for row in report.rows if row.videos]
@@ -87,28 +90,30 @@ def html_page(report: Report, sheet: Image.Image | None = None) -> str:
     return "\n".join(parts) + "</html>\n"
 
 
-def _figures_table(report: Report, rows: Sequence[Row]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in ("system", "origin", *map(column_title, report.metrics)))
-    lines = [f"<table><tr>{head}</tr>"]
-    for row in rows:
-        published = row.origin == "published figure"
-        name = f"{row.system} ({row.detail})" if published else row.system
-        cells = [name, row.origin, *(figure_text(row, one) for one in report.metrics)]
-        kind = " class='published'" if published else ""
-        lines.append(f"<tr{kind}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    return "".join(lines) + "</table>"
+def _figures(report: Report) -> str:
+    shown = measured(report)
+    rows = [[row_title(row), row.origin, *(figure_text(row, one) for one in shown)] for row in report.rows]
+    italic = {index for index, row in enumerate(report.rows) if row.origin == "published figure"}
+    return _table(["system", "origin", *map(column_title, shown)], rows, italic)
 
 
 def _videos(report: Report, row: Row) -> str:
-    shown = [one for one in report.metrics if any(one.id in video.means for video in row.videos)]
-    head = "".join(f"<th>{escape(text)}</th>" for text in ("video", "frames", *map(column_title, shown)))
-    lines = [f"<details><summary>{escape(row.system)}: every video</summary><table><tr>{head}</tr>"]
+    shown = [one for one in report.metrics if any(video.means.get(one.id) is not None for video in row.videos)]
+    rows = []
     for video in row.videos:
         means = (video.means.get(one.id) for one in shown)
         texts = ["-" if value is None else f"{value:.{one.digits}f}" for value, one in zip(means, shown, strict=True)]
-        cells = [video.name, str(len(video.frames)), *texts]
-        lines.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    return "".join(lines) + "</table></details>"
+        rows.append([video.name, str(len(video.frames)), *texts])
+    table = _table(["video", "frames", *map(column_title, shown)], rows)
+    return f"<details><summary>{escape(row.system)}: every video</summary>{table}</details>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], italic: Collection[int] = ()) -> str:
+    lines = ["<table><tr>" + "".join(f"<th>{escape(text)}</th>" for text in head) + "</tr>"]
+    for index, row in enumerate(rows):
+        kind = " class='published'" if index in italic else ""
+        lines.append(f"<tr{kind}>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>")
+    return "".join(lines) + "</table>"
 
 
 def _list(title: str, lines: Sequence[str]) -> str:

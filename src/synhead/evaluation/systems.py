@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class ResultError(RuntimeError):
     """A system has no usable result for a trial; the message says why, in one line."""
 
 
+@runtime_checkable
 class System(Protocol):
     """Makes, or has made, a picture of each driving frame."""
 

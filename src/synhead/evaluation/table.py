@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 
 from synhead.evaluation.metrics import Metric
 from synhead.evaluation.report import Report, Row
 
-__all__ = ["column_title", "figure_text", "markdown_table", "remarks"]
+__all__ = ["column_title", "figure_text", "markdown_tables", "measured", "missing", "remarks", "row_title"]
 
 _EMPTY = "-"
 _NAMED = 12
 
 
-def markdown_table(report: Report) -> str:
-    """Aligned Markdown. A metric that nothing was measured for has an empty column; ``remarks`` says why."""
-    head = ["system", "origin", *(column_title(one) for one in report.metrics)]
-    lines = [head, *([_title(row), row.origin, *_figures(row, report)] for row in report.rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    written = [_line(line, widths) for line in lines]
-    written.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(written)
+def markdown_tables(report: Report) -> str:
+    """Aligned Markdown: figures, then the metrics without any, left empty, with the file or package each wants."""
+    shown = measured(report)
+    head = ["system", "origin", *(column_title(one) for one in shown)]
+    body = [[row_title(row), row.origin, *(figure_text(row, one) for one in shown)] for row in report.rows]
+    tables = [_table([head, *body])]
+    if absent := missing(report):
+        tables.append(_table([["not measured here", "value", "needs"], *([name, "", why] for name, why in absent)]))
+    return "\n\n".join(tables)
+
+
+def measured(report: Report) -> tuple[Metric, ...]:
+    """Metrics that some row has a figure of."""
+    return tuple(one for one in report.metrics if any(figure_text(row, one) != _EMPTY for row in report.rows))
+
+
+def missing(report: Report) -> tuple[tuple[str, str], ...]:
+    """Metrics that this run could not measure, and what they need; published rows may still have figures of them."""
+    return tuple((column_title(one), report.needs[one.id]) for one in report.metrics if one.id in report.needs)
 
 
 def remarks(report: Report) -> tuple[str, ...]:
-    """What is missing, unreadable, skipped or measured in part, one line each, the frames by name."""
-    lines = list(report.notes)
-    for needs, ids in groupby(report.metrics, key=lambda one: report.needs.get(one.id)):
-        if needs:
-            lines.append(f"{', '.join(f'{one.name} ({one.variant})' for one in ids)}: {needs}")
-    lines += [f"unreadable {one.name}: {one.reason}" for one in report.inputs]
+    """What is unreadable, skipped or measured in part, one line each, the frames by name."""
+    lines = [*report.notes, *(f"unreadable {one.name}: {one.reason}" for one in report.inputs)]
     for row in report.rows:
         lines += [f"{row.system}: {one.name}: {one.reason}" for one in row.problems]
         lines += _skipped(row)
@@ -50,20 +56,20 @@ def figure_text(row: Row, one: Metric) -> str:
     return _EMPTY if figure is None or figure.value is None else f"{figure.value:.{one.digits}f}"
 
 
-def _title(row: Row) -> str:
+def row_title(row: Row) -> str:
+    """The system; for a published figure, of which table."""
     return row.system if row.origin == "run by you" else f"{row.system} ({row.detail})"
 
 
-def _figures(row: Row, report: Report) -> Iterator[str]:
-    return (figure_text(row, one) for one in report.metrics)
+def _table(lines: list[list[str]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    written = [_line(line, widths) for line in lines]
+    written.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(written)
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
-    padded = [
-        text.ljust(width) if column < 2 else text.rjust(width)
-        for column, (text, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "| " + " | ".join(padded) + " |"
+    return "| " + " | ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)) + " |"
 
 
 def _skipped(row: Row) -> Iterator[str]:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import nn
 
 from synhead.evaluation.gauges.gauge import Features, FrameGauge, Frames, Readings, Remembered
-from synhead.evaluation.gauges.inception import FidInception, load_inception
+from synhead.evaluation.gauges.inception import load_inception
 from synhead.evaluation.gauges.tensors import to_unit_images
 from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import INCEPTION, WeightFolder, read_state
@@ -23,11 +24,14 @@ _BATCH = 32
 
 
 class FidGauge(FrameGauge):
-    """Both variants: results against one copy of the source a frame, and against the driving frames."""
+    """Both variants: results against one copy of the source a frame, and against the driving frames.
+
+    ``network``: pictures in [0, 1] to features, a :class:`~synhead.evaluation.gauges.inception.FidInception`.
+    """
 
     metrics: tuple[str, ...] = ("fid.published", "fid.standard")
 
-    def __init__(self, network: FidInception, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._network, self._device = network.to(device), device
         self._driving = Remembered(self._features)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -42,6 +42,7 @@ class Readings:
     features: Mapping[str, Features] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Gauge(Protocol):
     """Measures some metrics. Frames of a trial and results have the same shape. To be closed at the end."""
 

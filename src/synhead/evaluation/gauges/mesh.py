@@ -71,10 +71,10 @@ class MeshGauge(FrameGauge):
             self._idle.put(analyzer)
 
 
-def open_mesh(weights: WeightFolder, workers: int) -> MeshGauge:
+def open_mesh(weights: WeightFolder, workers: int, opener: Callable[[], FaceAnalyzer] = open_analyzer) -> MeshGauge:
     """Notes the models used with the other weights. Raises UnavailableError if MediaPipe or its models are missing."""
     try:
-        gauge = MeshGauge(workers=workers)
+        gauge = MeshGauge(workers=workers, opener=opener)
         task = find_task_file()
     except FaceError as error:
         raise UnavailableError(f"needs MediaPipe's face mesh: {error}") from error

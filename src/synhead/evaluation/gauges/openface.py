@@ -102,11 +102,14 @@ class _Inception(nn.Module):
 
 
 class OpenFaceGauge(FrameGauge):
-    """Whole frames, no crop: against the driving frames, or across identities against the source."""
+    """Whole frames, no crop: against the driving frames, or across identities against the source.
+
+    ``network``: an :class:`OpenFace`, or what takes and gives the same.
+    """
 
     metrics: tuple[str, ...] = ("aed.published", "aed.standard")
 
-    def __init__(self, network: OpenFace, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._network, self._device = network.to(device), device
         self._driving = Remembered(self.embeddings)
 
