@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from synhead.data.clips import Clip, DataError, Skipped
 from synhead.data.decode import CLIP_ERRORS, count_frames, decode_clip
 from synhead.data.files import check_input
-from synhead.evaluation.trials import Trial, driving_indices
+from synhead.evaluation.trials import Trial, driving_indices, paired_indices
 
 __all__ = [
     "Pair",
@@ -110,12 +108,8 @@ def select(clips: Sequence[Clip], names: Sequence[str]) -> tuple[Clip | Skipped,
 
 
 def default_pairs(clips: Sequence[Clip], count: int = 12) -> tuple[Pair, ...]:
-    """Clip i driven by the clip half a set further on, ``count`` of them evenly spaced; none with one clip."""
-    total = len(clips)
-    if total < 2:
-        return ()
-    starts = sorted({int(start) for start in np.linspace(0, total - 1, min(count, total))})
-    return tuple(Pair(clips[i].name, clips[(i + total // 2) % total].name) for i in starts)
+    """The same at every call, see :func:`~synhead.evaluation.trials.paired_indices`."""
+    return tuple(Pair(clips[i].name, clips[j].name) for i, j in paired_indices(len(clips), count))
 
 
 def expected_frames(clips: Sequence[Clip | Skipped], sampling: Sampling) -> int:

@@ -13,7 +13,7 @@ from synhead.data.decode import CLIP_ERRORS, decode_clip
 from synhead.data.records import Skipped
 from synhead.types import NDArray
 
-__all__ = ["Trial", "cross_identity_trials", "driving_indices", "read_trials"]
+__all__ = ["Trial", "cross_identity_trials", "driving_indices", "paired_indices", "read_trials"]
 
 Frames = UInt8[NDArray[np.uint8], "n h w 3"]
 
@@ -70,9 +70,13 @@ def cross_identity_trials(trials: Sequence[Trial], pairs: int = 12) -> tuple[Tri
 
     Clip i is driven by the clip half a set further on. There are at most as many pairs as clips, none with one clip.
     """
-    total = len(trials)
+    chosen = [(trials[i], trials[j]) for i, j in paired_indices(len(trials), pairs)]
+    return tuple(Trial(f"{a.name}>{b.name}", a.source, b.driving, b.indices) for a, b in chosen)
+
+
+def paired_indices(total: int, count: int) -> tuple[tuple[int, int], ...]:
+    """``count`` evenly spaced clips of ``total``, each with the one half a set further on; none of one clip."""
     if total < 2:
         return ()
-    starts = sorted({int(start) for start in np.linspace(0, total - 1, min(pairs, total))})
-    chosen = [(trials[i], trials[(i + total // 2) % total]) for i in starts]
-    return tuple(Trial(f"{a.name}>{b.name}", a.source, b.driving, b.indices) for a, b in chosen)
+    starts = sorted({int(start) for start in np.linspace(0, total - 1, min(count, total))})
+    return tuple((start, (start + total // 2) % total) for start in starts)

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 
 from synhead.evaluation.face_metrics import compare_faces
 from synhead.evaluation.gauges.gauge import FrameGauge, Frames, Picture, Readings, Remembered, paired
+from synhead.evaluation.landmark_cache import LandmarkCache
 from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import UnavailableError, WeightFolder, file_sha256
 from synhead.faces.analyzer import FaceAnalyzer, FaceError, FaceLandmarks
@@ -42,7 +43,12 @@ class MeshGauge(FrameGauge):
             self._idle.put(analyzer)
             self.detector = analyzer.version
         self._pool = self._stack.enter_context(ThreadPoolExecutor(max(1, workers)))
-        self._driving = Remembered(self.faces)
+        self._cache = LandmarkCache(None, self.detector)
+        self._driving = Remembered(self._known_faces)
+
+    def remember_in(self, cache: LandmarkCache) -> None:
+        """Keep the driving frames' faces there, for later runs."""
+        self._cache = cache
 
     def measure(self, trial: Trial, generated: Frames) -> Readings:
         """See Gauge."""
@@ -59,6 +65,13 @@ class MeshGauge(FrameGauge):
     def close(self) -> None:
         """See Gauge."""
         self._stack.close()
+
+    def _known_faces(self, frames: Frames) -> Faces:
+        kept = self._cache.get(frames)
+        if kept is None:
+            kept = self.faces(frames)
+            self._cache.put(frames, kept)
+        return kept
 
     def _analysed(self, frames: Frames, indices: Sequence[int]) -> Faces:
         return tuple(self._pool.map(lambda index: self._largest(frames[index]), indices))
