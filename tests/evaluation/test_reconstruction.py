@@ -2,87 +2,61 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
-import torch
 
-from synhead.config import preset
-from synhead.data.errors import MediaError
 from synhead.evaluation import reconstruction
-from synhead.evaluation.contact_sheet import contact_sheet, write_contact_sheet
-from synhead.evaluation.frame_archive import read_frames, write_frames
-from synhead.evaluation.landmark_cache import LandmarkCache
-from synhead.evaluation.reconstruction import reconstruct, render_trials, score_trials
-from synhead.evaluation.renderers import CoarseWarpRenderer, ModelRenderer, copy_source
-from synhead.evaluation.trials import Trial, cross_identity_trials, driving_indices
-from synhead.faces.analyzer import FaceLandmarks
-from synhead.faces.boxes import bounding_box
-from synhead.model.talking_head import TalkingHead
-
-
-def trial(name: str, seed: int = 0, size: int = 64, frames: int = 3) -> Trial:
-    pictures = np.random.default_rng(seed).integers(1, 256, (frames + 1, size, size, 3), dtype=np.uint8)
-    return Trial(name, pictures[0], pictures[1:], tuple(range(1, frames + 1)))
-
-
-class StubAnalyzer:
-    """Landmarks made of the picture's pixels; no face in black pictures."""
-
-    version = "stub 1"
-    calls = 0
-
-    def landmarks(self, image):
-        StubAnalyzer.calls += 1
-        points = image[:, :, 0].astype(np.float32).ravel()[: 478 * 2].reshape(478, 2)
-        return (FaceLandmarks(points, points[:, 0], bounding_box(points), 1.0),) if image.any() else ()
-
-    def close(self):
-        pass
+from synhead.evaluation.gauges.mesh import MeshGauge
+from synhead.evaluation.reconstruction import reconstruct
+from synhead.evaluation.renderers import copy_source
+from tests.evaluation.gauges.test_mesh import StubAnalyzer
 
 
 @pytest.fixture(autouse=True)
-def stub(monkeypatch):
-    StubAnalyzer.calls = 0
-    real = reconstruction.largest_faces
-    monkeypatch.setattr(reconstruction, "open_analyzer", StubAnalyzer)
-    monkeypatch.setattr(
-        reconstruction, "largest_faces", lambda groups, workers: real(groups, workers=workers, opener=StubAnalyzer)
-    )
+def analyzers(monkeypatch):
+    """Those opened, of our own kind."""
+    opened = []
+
+    def opener():
+        opened.append(StubAnalyzer())
+        return opened[-1]
+
+    monkeypatch.setattr(reconstruction, "MeshGauge", partial(MeshGauge, opener=opener))
+    return opened
 
 
-def test_driving_indices():
-    assert driving_indices(100) == (1, 11, 22, 33, 44, 55, 66, 77, 88, 99)
-    assert driving_indices(4) == (1, 2, 3)
-    assert driving_indices(2) == (1,)
+def perfect(source, driving):
+    return driving
 
 
-def test_perfect_rendering_has_no_error():
-    trials = [trial("a", 1), trial("b", 2, frames=5)]
-    report = score_trials("perfect", trials, {t.name: t.driving for t in trials})
+def test_perfect_rendering_has_no_error(make_trial):
+    report = reconstruct("perfect", perfect, [make_trial("a", 1), make_trial("b", 2, frames=5)])
     figures = report.figures
-    assert (report.frames, report.faceless, report.detector) == (8, (), "stub 1")
-    assert (figures.psnr_db, figures.l1, figures.landmark_distance_px) == (100, 0, 0)
+    assert (report.method, report.frames, report.faceless, report.detector) == ("perfect", 8, (), "stub 1")
+    assert (figures.psnr_db, figures.l1, figures.landmark_distance_px, figures.pose_error_deg) == (100, 0, 0, 0)
     assert figures.ssim == pytest.approx(1)
 
 
-def test_mean_is_over_frames_and_clips_are_listed():
-    trials = [trial("a", 1, frames=1), trial("b", 2, frames=3)]
-    report = reconstruct("copy", copy_source, trials)
-    a, b = report.clips
-    assert (a.clip, a.frames, b.frames) == ("a", 1, 3)
-    assert report.figures.l1 == pytest.approx((a.figures.l1 + 3 * b.figures.l1) / 4)
+def test_copying_the_source_is_not_perfect(make_trial):
+    figures = reconstruct("copy", copy_source, [make_trial("a", 1)]).figures
+    assert figures.psnr_db < 20
+    assert figures.landmark_distance_px > 1
+    assert figures.mouth_opening_error > 0
+    assert figures.eye_opening_error > 0
 
 
-def test_frames_without_a_face_are_named_and_left_out(tmp_path):
-    one = trial("a")
-    generated = one.driving.copy()
-    generated[1] = 0
-    report = score_trials("half", [one], {"a": generated})
+def test_frames_without_a_face_are_named_and_left_out(make_trial, tmp_path):
+    def dark(source, driving):
+        frames = driving.copy()
+        frames[1] = 0
+        return frames
+
+    report = reconstruct("half", dark, [make_trial("a")])
     assert report.faceless == ("a/2",)
     assert report.figures.landmark_distance_px == 0
-    assert report.figures.psnr_db < 100
-    nothing = score_trials("none", [one], {"a": np.zeros_like(generated)})
+    nothing = reconstruct("none", lambda _, driving: np.zeros_like(driving), [make_trial("a")])
     assert math.isnan(nothing.figures.landmark_distance_px)
     nothing.write(tmp_path / "report.json")
     stored = json.loads((tmp_path / "report.json").read_text())
@@ -90,78 +64,22 @@ def test_frames_without_a_face_are_named_and_left_out(tmp_path):
     assert stored["faceless"] == ["a/1", "a/2", "a/3"]
 
 
-def test_driving_landmarks_are_found_once(tmp_path):
-    one = trial("a")
-    first = score_trials("x", [one], {"a": one.driving[::-1].copy()}, cache=tmp_path)
-    assert StubAnalyzer.calls == 6
-    again = score_trials("x", [one], {"a": one.driving[::-1].copy()}, cache=tmp_path)
-    assert StubAnalyzer.calls == 9
+def test_driving_landmarks_are_found_once(make_trial, analyzers, tmp_path):
+    def reverse(source, driving):
+        return driving[::-1].copy()
+
+    first = reconstruct("x", reverse, [make_trial("a")], cache=tmp_path)
+    assert sum(analyzer.calls for analyzer in analyzers) == 6
+    again = reconstruct("x", reverse, [make_trial("a")], cache=tmp_path)
+    assert sum(analyzer.calls for analyzer in analyzers) == 9
     assert again.figures.landmark_distance_px == first.figures.landmark_distance_px
+    assert all(analyzer.closed for analyzer in analyzers)
 
 
-def test_damaged_cache_is_found_again(tmp_path):
-    frames = trial("a").driving
-    cache = LandmarkCache(tmp_path, "v")
-    assert cache.get(frames) is None
-    found = StubAnalyzer().landmarks(frames[0])[0]
-    cache.put(frames, (None, found, None))
-    kept = cache.get(frames)
-    assert kept is not None
-    assert (kept[0], kept[2]) == (None, None)
-    np.testing.assert_array_equal(kept[1].points_px, found.points_px)
-    assert LandmarkCache(tmp_path, "w").get(frames) is None
-    for path in tmp_path.iterdir():
-        path.write_bytes(path.read_bytes()[:50])
-    assert cache.get(frames) is None
-
-
-def test_wrong_renderings_are_refused():
-    one = trial("a")
-    with pytest.raises(ValueError, match="no rendered frames of clip a"):
-        score_trials("x", [one], {})
-    with pytest.raises(ValueError, match="expected"):
-        score_trials("x", [one], {"a": one.driving[:2]})
+def test_wrong_renderings_are_refused(make_trial):
+    with pytest.raises(ValueError, match="clip a: 2 frames for 3"):
+        reconstruct("x", lambda _, driving: driving[:2], [make_trial("a")])
+    with pytest.raises(ValueError, match="instead of"):
+        reconstruct("x", lambda _, driving: driving[:, :16], [make_trial("a")])
     with pytest.raises(ValueError, match="no clip"):
-        score_trials("x", [], {})
-
-
-def test_renderers_keep_shape_and_range():
-    torch.manual_seed(0)
-    model = TalkingHead(preset("tiny")).eval()
-    one = trial("a", frames=5)
-    for renderer in (ModelRenderer(model, batch=2), CoarseWarpRenderer(model, batch=2)):
-        pictures = renderer(one.source, one.driving)
-        assert pictures.shape == one.driving.shape
-        assert pictures.dtype == np.uint8
-        np.testing.assert_allclose(pictures[4:], renderer(one.source, one.driving[4:]), atol=1)
-
-
-def test_archive_is_lossless_and_splits(tmp_path):
-    trials = [trial("a", 1), trial("b>c", 2)]
-    methods = {"copy": render_trials(copy_source, trials), "same": {t.name: t.driving for t in trials}}
-    parts = write_frames(tmp_path / "frames.npz", methods, part_bytes=40_000)
-    assert len(parts) > 1
-    assert [part.name for part in parts[:2]] == ["frames-000.npz", "frames-001.npz"]
-    for found in (read_frames(parts), read_frames(write_frames(tmp_path / "one.npz", methods))):
-        assert list(found) == ["copy", "same"]
-        np.testing.assert_array_equal(found["same"]["b>c"], trials[1].driving)
-    (tmp_path / "bad.npz").write_bytes(b"no archive")
-    with pytest.raises(MediaError, match="render them again"):
-        read_frames([tmp_path / "bad.npz"])
-
-
-def test_contact_sheet(tmp_path):
-    trials = [trial("a", 1), trial("b", 2)]
-    sheet = contact_sheet(trials, {"copy": render_trials(copy_source, trials)}, tile=32, examples=2)
-    assert sheet.size == (5 * 34, 14 + 2 * 46)
-    write_contact_sheet(sheet, tmp_path / "sheet.png")
-    assert (tmp_path / "sheet.png").is_file()
-
-
-def test_cross_identity_pairs_are_fixed_and_of_two_clips():
-    trials = [trial(name, seed) for seed, name in enumerate("abcdefgh")]
-    pairs = cross_identity_trials(trials, pairs=3)
-    assert [pair.name for pair in pairs] == [pair.name for pair in cross_identity_trials(trials, pairs=3)]
-    assert len(pairs) == 3
-    assert all(pair.name[0] != pair.name[2] for pair in pairs)
-    assert cross_identity_trials(trials[:1]) == ()
+        reconstruct("x", perfect, [])

@@ -13,10 +13,12 @@ from synhead.app.animate import animate
 from synhead.app.convert import convert
 from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
+from synhead.app.evaluate import evaluate
 from synhead.app.figures import figures
 from synhead.app.info import info
 from synhead.app.prepare import prepare
 from synhead.app.record import record
+from synhead.app.score import score
 from synhead.app.study import study
 from synhead.app.train import train
 from synhead.app.verify import verify
@@ -50,7 +52,21 @@ def options(
     del version
 
 
-for command in (animate, record, verify, prepare, train, ablate, figures, study, convert, info, doctor):
+for command in (
+    animate,
+    record,
+    verify,
+    prepare,
+    train,
+    evaluate,
+    score,
+    ablate,
+    figures,
+    study,
+    convert,
+    info,
+    doctor,
+):
     app.command()(guarded(command))
 
 

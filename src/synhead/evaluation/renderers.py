@@ -11,9 +11,11 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from synhead.evaluation.trials import Trial
 from synhead.geometry.warp import warp
+from synhead.inference.motion_transfer import movement_scale, transfer_motion
 from synhead.model.talking_head import TalkingHead
-from synhead.types import Animation, NDArray
+from synhead.types import Keypoints, NDArray, SourceFeatures
 
 __all__ = ["CoarseWarpRenderer", "ModelRenderer", "Render", "copy_source"]
 
@@ -30,43 +32,53 @@ def copy_source(source: Picture, driving: Frames) -> Frames:
 
 @dataclass(frozen=True, slots=True)
 class ModelRenderer:
-    """The model with absolute keypoints, in eval mode, on the device of its weights, ``batch`` frames at a time."""
+    """The model in eval mode, on the device of its weights, ``batch`` frames at a time."""
 
     model: TalkingHead
     batch: int = 8
     precision: torch.dtype = torch.float32
 
     def __call__(self, source: Picture, driving: Frames) -> Frames:
-        """See Render. The pictures must be of the model's ``image_size``."""
+        """See Render: with absolute keypoints. The pictures must be of the model's ``image_size``."""
         return self.render(source, driving)
 
-    def render(self, source: Picture, driving: Frames) -> Frames:
-        """See Render."""
+    def trial(self, trial: Trial) -> Frames:
+        """Absolute within an identity; across identities relative to the trial's reference frame, sizes adapted."""
+        return self.render(trial.source, trial.driving, trial.reference)
+
+    def render(self, source: Picture, driving: Frames, reference: Picture | None = None) -> Frames:
+        """See Render. ``reference``: move as the driver moves away from this frame of it."""
         device = next(self.model.parameters()).device
         autocast = torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32)
         rendered = []
-        with torch.inference_mode(), autocast:
+        with torch.inference_mode():  # what depends on coordinates in float32 at any precision, as the engines do
             observed = self.model.observe(_to_image(source[None], device))
+            origin = None if reference is None else self.model.keypoint_detector(_to_image(reference[None], device))
+            scale = 1.0 if origin is None else movement_scale(observed.keypoints, origin)
             for start in range(0, len(driving), self.batch):
                 frames = _to_image(driving[start : start + self.batch], device)
-                animation = self.model.animate(observed, self.model.keypoint_detector(frames))
-                rendered.append(_to_frames(self.picture(animation, observed.image)))
+                keypoints = self.model.keypoint_detector(frames)
+                if origin is not None:
+                    keypoints = transfer_motion(observed.keypoints, keypoints, origin, scale=scale)
+                with autocast:
+                    rendered.append(_to_frames(self.picture(observed, keypoints)))
         return np.concatenate(rendered)
 
-    def picture(self, animation: Animation, source: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "b 3 H W"]:  # noqa: ARG002
-        """Which picture of an animation is measured."""
-        return animation.image
+    def picture(self, source: SourceFeatures, driving: Keypoints) -> Float[Tensor, "b 3 H W"]:
+        """What is measured: I_g."""
+        return self.model.animate(source, driving).image
 
 
 @dataclass(frozen=True, slots=True)
 class CoarseWarpRenderer(ModelRenderer):
     """The source picture warped by M^0 alone: what the first-order motion scores without any generator."""
 
-    def picture(self, animation: Animation, source: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+    def picture(self, source: SourceFeatures, driving: Keypoints) -> Float[Tensor, "b 3 H W"]:
         """The source, sampled at the coarse flow resized to it."""
-        grid = animation.coarse.motion.grid
+        source = source.expand(len(driving.position))
+        grid = self.model.coarse_motion(source.thumbnail, source.keypoints, driving).motion.grid
         # shifted so that what lies outside is black, not grey: warping fills with zeros
-        return warp(source.float().expand(len(grid), -1, -1, -1) + 1, grid.float()) - 1
+        return warp(source.image.float() + 1, grid.float()) - 1
 
 
 def _to_image(frames: Frames, device: torch.device) -> Float[Tensor, "n 3 h w"]:

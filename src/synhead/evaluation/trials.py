@@ -13,19 +13,30 @@ from synhead.data.decode import CLIP_ERRORS, decode_clip
 from synhead.data.records import Skipped
 from synhead.types import NDArray
 
-__all__ = ["Trial", "cross_identity_trials", "driving_indices", "read_trials"]
+__all__ = ["Trial", "cross_identity_trials", "driving_indices", "paired_indices", "read_trials"]
 
 Frames = UInt8[NDArray[np.uint8], "n h w 3"]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One clip's test. ``indices``: of the driving frames in the clip; its frame 0 is the source."""
+    """One clip's test. ``indices``: of the driving frames in the clip; its frame 0 is the source.
+
+    ``reference``: across identities, the driver's frame whose pose is taken to be the source's. ``clip_frames``: of
+    the whole clip, where the driving frames are a sample of it.
+    """
 
     name: str
     source: UInt8[NDArray[np.uint8], "h w 3"]
     driving: Frames
     indices: tuple[int, ...]
+    reference: UInt8[NDArray[np.uint8], "h w 3"] | None = None
+    clip_frames: int | None = None
+
+    @property
+    def same_identity(self) -> bool:
+        """Whether the driving frames are what a perfect result would be."""
+        return self.reference is None
 
     def frame_name(self, position: int) -> str:
         """``clip/index`` of a driving frame, to name it in a report."""
@@ -59,9 +70,13 @@ def cross_identity_trials(trials: Sequence[Trial], pairs: int = 12) -> tuple[Tri
 
     Clip i is driven by the clip half a set further on. There are at most as many pairs as clips, none with one clip.
     """
-    total = len(trials)
+    chosen = [(trials[i], trials[j]) for i, j in paired_indices(len(trials), pairs)]
+    return tuple(Trial(f"{a.name}>{b.name}", a.source, b.driving, b.indices) for a, b in chosen)
+
+
+def paired_indices(total: int, count: int) -> tuple[tuple[int, int], ...]:
+    """``count`` evenly spaced clips of ``total``, each with the one half a set further on; none of one clip."""
     if total < 2:
         return ()
-    starts = sorted({int(start) for start in np.linspace(0, total - 1, min(pairs, total))})
-    chosen = [(trials[i], trials[(i + total // 2) % total]) for i in starts]
-    return tuple(Trial(f"{a.name}>{b.name}", a.source, b.driving, b.indices) for a, b in chosen)
+    starts = sorted({int(start) for start in np.linspace(0, total - 1, min(count, total))})
+    return tuple((start, (start + total // 2) % total) for start in starts)

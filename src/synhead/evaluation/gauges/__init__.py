@@ -1,0 +1,1 @@
+"""What measures: one gauge a network, each giving all metrics that this network is good for."""

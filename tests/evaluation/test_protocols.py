@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synhead.data.clips import DataError, open_clips
+from synhead.data.records import Skipped
+from synhead.evaluation.folders import save_pictures
+from synhead.evaluation.protocols import (
+    Pair,
+    Sampling,
+    default_pairs,
+    expected_frames,
+    read_pairs,
+    read_video_list,
+    reconstruction,
+    reenactment,
+    select,
+)
+
+SIZE = 32
+
+
+@pytest.fixture
+def clips(tmp_path):
+    for seed, name in enumerate(("ann#1.mp4", "bob#1.mp4", "cyd#1.mp4")):
+        frames = np.random.default_rng(seed).integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)
+        save_pictures(tmp_path / "val" / name, frames)
+    return open_clips(tmp_path, "val").clips
+
+
+def test_published_sampling_takes_every_frame_the_first_too(clips):
+    trials = list(reconstruction(clips, Sampling(size=SIZE)))
+    assert [trial.name for trial in trials] == ["ann#1.mp4", "bob#1.mp4", "cyd#1.mp4"]
+    assert trials[0].indices == tuple(range(6))
+    np.testing.assert_array_equal(trials[0].source, trials[0].driving[0])
+    assert trials[0].same_identity
+    assert expected_frames(clips, Sampling(size=SIZE)) == 18
+
+
+def test_sampled_frames_begin_with_the_second(clips):
+    trial = next(iter(reconstruction(clips, Sampling(frames=3, size=SIZE))))
+    assert (trial.indices, trial.clip_frames) == ((1, 3, 5), 6)
+    assert expected_frames(clips, Sampling(frames=3, size=SIZE)) == 9
+
+
+def test_unreadable_clips_keep_their_place(clips):
+    (clips[1].path / "000003.png").write_bytes(b"no picture")
+    found = list(reconstruction([*clips, Skipped("dan", "gone")], Sampling(size=SIZE)))
+    assert [type(one).__name__ for one in found] == ["Trial", "Skipped", "Trial", "Skipped"]
+    assert found[1].name == "bob#1.mp4"
+
+
+def test_reenactment_takes_source_and_reference_frames(clips):
+    pairs = (Pair("ann#1.mp4", "bob#1.mp4", 2, 4), Pair("ann#1.mp4", "nobody"), Pair("ann#1.mp4", "cyd#1.mp4", 0, 6))
+    trial, missing, beyond = reenactment(pairs, clips, Sampling(frames=2, size=SIZE))
+    whole = {one.name: one for one in reconstruction(clips, Sampling(size=SIZE))}
+    assert trial.name == "ann#1.mp4--bob#1.mp4"
+    np.testing.assert_array_equal(trial.source, whole["ann#1.mp4"].driving[2])
+    np.testing.assert_array_equal(trial.reference, whole["bob#1.mp4"].driving[4])
+    assert not trial.same_identity
+    assert missing == Skipped("ann#1.mp4--nobody", "no clip named nobody in the data")
+    assert "not both in the clips" in beyond.reason
+
+
+def test_default_pairs_are_fixed_and_of_two_clips(clips):
+    assert default_pairs(clips) == default_pairs(clips)
+    assert all(pair.source != pair.driving for pair in default_pairs(clips))
+    assert default_pairs(clips[:1]) == ()
+
+
+def test_lists(tmp_path, clips):
+    (tmp_path / "list.csv").write_text("video,note\nbob#1,a\nann#1.mp4,b\nzoe#1,c\n")
+    names = read_video_list(tmp_path / "list.csv")
+    assert names == ("bob#1", "ann#1.mp4", "zoe#1")
+    found = select(clips, names)
+    assert found[1] == clips[0]
+    assert found[2] == Skipped("zoe#1", "no clip of that name in the data")
+    (tmp_path / "pairs.csv").write_text("distance,source,driving,reference_frame\n3.5,ann#1.mp4,bob#1.mp4,4\n1,a,b,\n")
+    assert read_pairs(tmp_path / "pairs.csv") == (Pair("ann#1.mp4", "bob#1.mp4", 0, 4), Pair("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("driving\nb\n", "no column source"),
+        ("source,driving\na,\n", ":2: source or driving is empty"),
+        ("source,driving,source_frame\na,b,-1\n", "'-1' is no frame number"),
+        ("source,driving\n", "names nothing"),
+    ],
+)
+def test_bad_lists_are_refused(tmp_path, text, said):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(DataError, match=said):
+        read_pairs(tmp_path / "pairs.csv")
