@@ -14,7 +14,6 @@ from synhead.data.errors import MediaError
 from synhead.data.files import check_input
 from synhead.data.image import IMAGE_SUFFIXES, RgbImage, fit_image, read_image
 from synhead.data.video import VIDEO_SUFFIXES, probe, read_frames
-from synhead.evaluation.reconstruction import render_trials
 from synhead.evaluation.renderers import ModelRenderer
 from synhead.evaluation.trials import Trial, driving_indices
 from synhead.model.talking_head import TalkingHead
@@ -60,7 +59,8 @@ def named_paths(texts: Sequence[str], *, taken: str) -> dict[str, Path]:
 
 def render(model: TalkingHead, trials: Sequence[Trial]) -> dict[str, Frames]:
     """The model's frames by trial."""
-    return render_trials(ModelRenderer(model), trials)
+    renderer = ModelRenderer(model)
+    return {trial.name: renderer(trial.source, trial.driving) for trial in trials}
 
 
 def system_frames(path: Path, trials: Sequence[Trial], *, device: torch.device) -> dict[str, Frames]:
