@@ -58,7 +58,7 @@ def test_two_variants_two_seeds(run: Run, clips: Path, tmp_path: Path) -> None:
 def test_measuring_is_possible_before_training_starts(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synhead.app.ablate.find_spec", lambda _: None)
+    monkeypatch.setattr("synhead.app.ablate.find_spec", lambda _name: None)
     finished = run("ablate", "--data", tmp_path, "-o", tmp_path / "runs", "--steps", 2)
     assert finished.code == 2
     assert "pip install 'synhead[faces]'" in finished.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_everything_is_drawn(run: Run, tiny: Path, media: Path, clips: Path, tmp
     assert finished.code == 0, finished.err
     drawn = {path.stem for path in output.glob("*.png")}
     assert drawn == {
-        "fig05-clips",
+        "fig05-portrait",
         "fig05-reconstruction",
         "fig05-reenactment",
         "fig07-motion-codebook",
@@ -46,6 +47,8 @@ def test_everything_is_drawn(run: Run, tiny: Path, media: Path, clips: Path, tmp
     page = (output / "index.html").read_text()
     assert page.count("data:image/png") == len(drawn)
     assert "frame 2 of driving.mp4" in page
+    assert str(tiny) not in page
+    assert len(set(re.findall("<h2>(.*?)</h2>", page))) == len(drawn)
     assert "codes were chosen by no scale" in finished.err
     codes = json.loads((output / "codes.json").read_text())
     assert codes["pairs"] == 10

@@ -60,13 +60,13 @@ def figures(
     output.mkdir(parents=True, exist_ok=True)
     with remarks().status("drawing"):
         sheets = draw_inside(trace_pair(loaded.model, pair.source, shown.driving[0]))
-        sheets.append(qualitative_sheet("reenactment", [three], _frames(loaded, systems, [three])))
+        sheets.append(qualitative_sheet("portrait", [three], _frames(loaded, systems, [three])))
         if data is not None:
             sheets += _from_clips(loaded, systems, data, rows, output)
     for sheet in sheets:
         say(str(write_sheet(sheet, output)))
     words = [
-        f"{loaded.name}: {'trained' if loaded.trained else 'UNTRAINED'}, configuration {loaded.model.config.name}.",
+        f"{own}: {'trained' if loaded.trained else 'UNTRAINED'}, configuration {loaded.model.config.name}.",
         f"Source {source.name}, frame {shown.indices[0]} of {driving.name}.",
     ]
     write_page(output / "index.html", "Inside the model", words, sheets)
@@ -102,7 +102,7 @@ def _from_clips(loaded: LoadedModel, systems: _Systems, data: str, rows: int, ou
     cross = [telling(trial) for trial in cross_identity_trials(trials, rows)]
     sheets = [qualitative_sheet("reconstruction", same, _frames(loaded, systems, same))]
     if cross:
-        sheets.append(qualitative_sheet("reenactment", cross, _frames(loaded, systems, cross), name="fig05-clips"))
+        sheets.append(qualitative_sheet("reenactment", cross, _frames(loaded, systems, cross)))
     report = measure_codes(loaded.model, trials)
     if report.codebooks:
         for line in describe(report):

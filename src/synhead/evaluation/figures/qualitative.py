@@ -16,9 +16,13 @@ from synhead.types import NDArray
 __all__ = ["qualitative_sheet", "telling"]
 
 Frames = UInt8[NDArray[np.uint8], "_ _ _ 3"]
-Kind = Literal["reconstruction", "reenactment"]
+Kind = Literal["portrait", "reconstruction", "reenactment"]
 
 _WORDS: Mapping[Kind, tuple[str, str]] = {
+    "portrait": (
+        "The portrait and its driver (figures 5, 9)",
+        "The driving frames shown are those that differ most from the first one.",
+    ),
     "reconstruction": (
         "Same-identity reconstruction (figures 5a, 9)",
         "The first frame of a clip is the source, a later frame of the same clip drives it: every column should look "
@@ -31,9 +35,7 @@ _WORDS: Mapping[Kind, tuple[str, str]] = {
 }
 
 
-def qualitative_sheet(
-    kind: Kind, trials: Sequence[Trial], systems: Mapping[str, Mapping[str, Frames]], *, name: str | None = None
-) -> Sheet:
+def qualitative_sheet(kind: Kind, trials: Sequence[Trial], systems: Mapping[str, Mapping[str, Frames]]) -> Sheet:
     """One row a driving frame. ``systems[system][trial]``: its frames for all driving frames of the trial.
 
     Raises ValueError without trials.
@@ -46,7 +48,7 @@ def qualitative_sheet(
             made = [frames[trial.name][position] for frames in systems.values()]
             rows.append(Row(_label(trial, position), [trial.source, driving, *made]))
     title, caption = _WORDS[kind]
-    return Sheet(name or f"fig05-{kind}", title, caption, draw_table(["source", "driving", *systems], rows))
+    return Sheet(f"fig05-{kind}", title, caption, draw_table(["source", "driving", *systems], rows))
 
 
 def telling(trial: Trial, count: int = 1) -> Trial:
