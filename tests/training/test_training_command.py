@@ -97,6 +97,9 @@ def test_settings() -> None:
     assert parse_settings(["a.b=1", "c=word", "d=[1, 2]"]) == {"a.b": 1, "c": "word", "d": [1, 2]}
     with pytest.raises(ConfigError, match="expected NAME=VALUE"):
         parse_settings(["a.b"])
+    assert parse_settings(["a.b=1"], {"a.b": None, "a.c": 2}) == {"a.b": 1, "a.c": 2}
+    with pytest.raises(ConfigError, match=r"a\.b is given by --set and by its own option"):
+        parse_settings(["a.b=1"], {"a.b": 2})
 
 
 def test_configure_takes_an_ablation(tmp_path: Path) -> None:

@@ -46,11 +46,18 @@ def train(
     from synhead.training.setup import Inputs
     from synhead.training.tracking import TrackerName
 
-    changes = session.parse_settings(settings or [])
-    changes |= {"training.iterations": iterations, "training.batch": batch, "training.accumulate": accumulate}
-    changes |= {"training.seed": seed, "training.optimizer.rate": rate, "losses.perceptual": perceptual}
-    changes |= {"training.execution.precision": precision, "training.execution.compile": compile_mode}
-    changes |= {"losses.adversarial_start": adversarial_start}
+    named: dict[str, object] = {
+        "training.iterations": iterations,
+        "training.batch": batch,
+        "training.accumulate": accumulate,
+        "training.seed": seed,
+        "training.optimizer.rate": rate,
+        "training.execution.precision": precision,
+        "training.execution.compile": compile_mode,
+        "losses.perceptual": perceptual,
+        "losses.adversarial_start": adversarial_start,
+    }
+    changes = session.parse_settings(settings or [], named)
     folder = runs / name
     choice = session.Choice(
         preset=preset, ablation=ablation, recipe=recipe, folder=folder, resume=resume, leg=warm_start

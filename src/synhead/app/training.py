@@ -73,8 +73,11 @@ def configure(choice: Choice, changes: Mapping[str, object]) -> RunConfig:
     return override(found, changes)
 
 
-def parse_settings(settings: Sequence[str]) -> dict[str, object]:
-    """``NAME=VALUE`` texts, the values as JSON or as plain words. Raises ConfigError."""
+def parse_settings(settings: Sequence[str], named: Mapping[str, object] | None = None) -> dict[str, object]:
+    """``NAME=VALUE`` texts, the values as JSON or as plain words, and the options that are ``named`` and not None.
+
+    Raises ConfigError for texts of another form, and for a field that is given in both ways.
+    """
     changes: dict[str, object] = {}
     for setting in settings:
         name, sign, value = setting.partition("=")
@@ -84,7 +87,11 @@ def parse_settings(settings: Sequence[str]) -> dict[str, object]:
             changes[name] = json.loads(value)
         except json.JSONDecodeError:
             changes[name] = value
-    return changes
+    given = {name: value for name, value in (named or {}).items() if value is not None}
+    twice = sorted(given.keys() & changes.keys())
+    if twice:
+        raise ConfigError(f"{twice[0]} is given by --set and by its own option; give it once")
+    return changes | given
 
 
 def run_session(config: RunConfig, inputs: Inputs, ending: Ending, *, device: str) -> None:
