@@ -96,9 +96,16 @@ def stream_shard(shard: str, skipped: list[Skipped]) -> Iterator[Clip]:
         skipped.append(Skipped(shard, f"shard broken or cut short: {error}"))
 
 
-def _clips(
-    file: IO[bytes] | http.client.HTTPResponse, shard: str, *, remote: bool, skipped: list[Skipped]
-) -> Iterator[Clip]:
+def _require_transferred(response: Stream) -> None:
+    """A transfer that broke off between two clips looks like the end of a tar; its announced length tells."""
+    while response.read(_CHUNK):
+        pass
+    missing = getattr(response, "length", None)  # None where the server announced none
+    if missing:
+        raise EOFError(f"{missing} bytes are missing")
+
+
+def _clips(file: Stream, shard: str, *, remote: bool, skipped: list[Skipped]) -> Iterator[Clip]:
     current: _Sample | None = None
     with tarfile.open(fileobj=file, mode="r|" if remote else "r:") as tar:
         for member in tar:
