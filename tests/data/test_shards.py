@@ -1,9 +1,16 @@
+import http.server
+import threading
+from functools import partial
+
 import pytest
-from clip_factory import write_shard, write_video
+from clip_factory import clip_of, write_shard, write_video
 
 from synhead.data.clips import open_clips
+from synhead.data.config import DataConfig
+from synhead.data.dataset import open_pairs
 from synhead.data.decode import decode_clip
 from synhead.data.shards import expand_braces, is_shard_pattern, list_shards, read_shards
+from synhead.data.streaming import ShardSampler
 
 
 @pytest.fixture
@@ -60,3 +67,51 @@ def test_a_record_that_is_not_json_keeps_the_clip(tmp_path):
     found = open_clips(shard)
     assert [clip.person for clip in found] == ["id7"]
     assert "not JSON" in found.skipped[0].reason
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, sends half of ``cut.tar``, and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def copyfile(self, source, outputfile):
+        content = source.read()
+        outputfile.write(content[: len(content) // 2] if self.path == "/cut.tar" else content)
+
+
+@pytest.fixture
+def server(tmp_path):
+    for i in range(4):
+        write_video(tmp_path / f"p{i}#0.mp4", clip=3 * i, frames=4)
+    for n in range(2):
+        write_shard(tmp_path / f"set-{n}.tar", tmp_path, {f"p{2 * n + i}#0": {"person": f"who{i}"} for i in range(2)})
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "set-0.tar").read_bytes())
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as service:
+        thread = threading.Thread(target=service.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{service.server_port}"
+        service.shutdown()
+        thread.join()
+
+
+def test_shards_behind_http(server):
+    found = open_clips(f"{server}/set-{{0..1}}.tar")
+    assert [clip.name for clip in found] == ["p0#0", "p1#0", "p2#0", "p3#0"]
+    assert {clip.person for clip in found} == {"who0", "who1"}
+    assert decode_clip(found.clips[2], 32).shape == (4, 32, 32, 3)
+
+
+def test_shards_streamed_over_http(server):
+    settings = DataConfig(size=32, placement="stream", stream_workers=0)
+    pairs = open_pairs(f"{server}/set-{{0..1}}.tar", settings)
+    assert isinstance(pairs, ShardSampler)
+    assert set(clip_of(pairs.next_batch(64).source)) == {0, 3, 6, 9}
+
+
+def test_a_transfer_that_breaks_off_and_a_missing_shard_are_named(server):
+    found = open_clips(f"{server}/{{cut,set-1,nowhere}}.tar")
+    assert [clip.name for clip in found][-2:] == ["p2#0", "p3#0"]
+    reasons = {skip.name.rsplit("/", 1)[1]: skip.reason for skip in found.skipped}
+    assert set(reasons) == {"cut.tar", "nowhere.tar"}
+    assert "404" in reasons["nowhere.tar"]

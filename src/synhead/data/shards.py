@@ -24,6 +24,8 @@ __all__ = ["expand_braces", "is_shard_pattern", "list_shards", "read_shards", "s
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _TIMEOUT_S = 60.0
+_CHUNK = 1 << 16
+Stream = IO[bytes] | http.client.HTTPResponse
 
 
 def is_shard_pattern(source: str) -> bool:
@@ -86,6 +88,7 @@ def stream_shard(shard: str, skipped: list[Skipped]) -> Iterator[Clip]:
         if "://" in shard:
             with urllib.request.urlopen(shard, timeout=_TIMEOUT_S) as response:
                 yield from _clips(response, shard, remote=True, skipped=skipped)
+                _require_transferred(response)
         else:
             with Path(shard).open("rb") as file:
                 yield from _clips(file, shard, remote=False, skipped=skipped)
@@ -93,7 +96,16 @@ def stream_shard(shard: str, skipped: list[Skipped]) -> Iterator[Clip]:
         skipped.append(Skipped(shard, f"shard broken or cut short: {error}"))
 
 
-def _clips(file: IO[bytes], shard: str, *, remote: bool, skipped: list[Skipped]) -> Iterator[Clip]:
+def _require_transferred(response: Stream) -> None:
+    """A transfer that broke off between two clips looks like the end of a tar; its announced length tells."""
+    while response.read(_CHUNK):
+        pass
+    missing = getattr(response, "length", None)  # None where the server announced none
+    if missing:
+        raise EOFError(f"{missing} bytes are missing")
+
+
+def _clips(file: Stream, shard: str, *, remote: bool, skipped: list[Skipped]) -> Iterator[Clip]:
     current: _Sample | None = None
     with tarfile.open(fileobj=file, mode="r|" if remote else "r:") as tar:
         for member in tar:

@@ -26,7 +26,9 @@ from synhead.losses.features import TrunkConfig, TrunkFeatures, random_trunk
 from synhead.types import NDArray
 
 FACE_TRUNK = TrunkConfig(widths=(32, 64, 128, 256), depths=(2, 2, 2, 1))
-_VIEW = DataConfig(colour=ColourJitter(probability=1.0), crop=CropJitter(probability=1.0, rotation_deg=5.0))
+_VIEW = DataConfig(
+    colour=ColourJitter(probability=1.0), crop=CropJitter(probability=1.0, min_scale=0.95, rotation_deg=2.0)
+)
 _GRID = 4
 _WIDTH = 64
 

@@ -57,13 +57,13 @@ class GeneratorPass(nn.Module):
         self,
         source_image: Float[Tensor, "b 3 H W"],
         driving_image: Float[Tensor, "b 3 H W"],
-        affine: Float[Tensor, "b 2 3"],
-        bend: Float[Tensor, "b 1 n"],
+        bending: tuple[Float[Tensor, "b 2 3"], Float[Tensor, "b 1 n"]],
         iteration: int,
         critic: Discriminator | None,
         points: FacePoints | None = None,
     ) -> GeneratorResult:
-        """``affine``, ``bend``: the random warp. Without a critic the adversarial terms are off."""
+        """``bending``: tensors of the random warp. Without a critic the adversarial terms are off."""
+        affine, bend = bending
         warp = RandomWarp(affine=affine, bend=bend)
         result = self.model(source_image, driving_image, warp.warp_frame(driving_image))
         report = self.objective(result, driving_image, warp=warp, iteration=iteration, critic=critic, points=points)
@@ -101,9 +101,9 @@ class Micro(NamedTuple):
     points: FacePoints | None = None
 
     @property
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inputs(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Tensors of the generator's pass in its order."""
-        return self.source_image, self.driving_image, self.warp.affine, self.warp.bend
+        return self.source_image, self.driving_image, (self.warp.affine, self.warp.bend)
 
 
 @dataclass(frozen=True, slots=True)
