@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from synhead.evaluation.image_metrics import IDENTICAL_DB, l1, psnr_db, ssim
+from synhead.evaluation.image_metrics import IDENTICAL_DB, l1, ms_ssim, psnr_db, ssim
 
 
 @pytest.fixture
@@ -50,3 +50,17 @@ def test_ssim_against_torchmetrics(pair):
     tensors = [torch.from_numpy(p.transpose(2, 0, 1).astype(np.float64))[None] for p in pair]
     _, full = functional.structural_similarity_index_measure(*tensors, data_range=255.0, return_full_image=True)
     assert ssim(*pair) == pytest.approx(float(full[..., 5:-5, 5:-5].mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(192, 200), (176, 181), (256, 256)])
+def test_ms_ssim_against_torchmetrics(height, width):
+    functional = pytest.importorskip("torchmetrics.functional.image")
+    generator = np.random.default_rng(0)
+    smooth = 120 + 7 * np.cumsum(generator.normal(size=(height, width, 3)), axis=0)
+    first = np.clip(smooth, 0, 255).astype(np.uint8)
+    second = np.clip(smooth + generator.normal(scale=25, size=smooth.shape), 0, 255).astype(np.uint8)
+    tensors = [torch.from_numpy(p.transpose(2, 0, 1).astype(np.float64))[None] for p in (first, second)]
+    expected = functional.multiscale_structural_similarity_index_measure(*tensors, data_range=255.0)
+    assert ms_ssim(first, second) < 0.99
+    assert ms_ssim(first, second) == pytest.approx(float(expected), abs=1e-4)
+    assert ms_ssim(first, first) == pytest.approx(1)

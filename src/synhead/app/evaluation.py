@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from synhead.app.console import remark, say
+from synhead.app.console import remark, remarks, say
 from synhead.app.models import LoadedModel, ModelChoice, load
 from synhead.app.progress import FrameProgress
 from synhead.config import ConfigError
@@ -35,7 +35,8 @@ from synhead.evaluation.renderers import CoarseWarpRenderer, ModelRenderer, copy
 from synhead.evaluation.report import Protocol, Report, installed_versions, write_report
 from synhead.evaluation.scoring import Observers, score_systems
 from synhead.evaluation.systems import CommandSystem, FolderSystem, RenderedSystem, System
-from synhead.evaluation.table import markdown_tables, remarks
+from synhead.evaluation.table import markdown_tables
+from synhead.evaluation.table import remarks as left_out
 from synhead.evaluation.toolbox import open_gauges
 from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import WeightFolder, file_sha256
@@ -46,6 +47,7 @@ from synhead.weights.checkpoint import WEIGHTS_FILE
 ABSOLUTE = "Same identity: the first frame of a clip is the source, keypoints are absolute."
 RELATIVE = "Across identities: keypoints move as the driver's move away from a reference frame, sizes adapted."
 GIVEN = "Videos against the references of their names."
+LINE_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +195,7 @@ def run(plan: Plan, tools: Tools, output: Output) -> None:
         open_gauges(wanted, weights, select_device(tools.device), workers=tools.workers) as toolbox,
         FrameProgress("measuring") as progress,
     ):
-        observers = Observers(progress=lambda done: progress.update(done, plan.frames), result=keep)
+        observers = Observers(progress=_teller(progress, plan.frames), result=keep)
         rows, unreadable = score_systems(plan.trials, plan.systems, toolbox.gauges, wanted, observers)
     report = Report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -208,6 +210,20 @@ def run(plan: Plan, tools: Tools, output: Output) -> None:
     )
     published = tuple(row for name in output.published for row in published_rows(name))
     _write(replace(report, rows=(*rows, *published)), output, pictures)
+
+
+def _teller(progress: FrameProgress, total: int | None) -> Callable[[int], None]:
+    """A bar on a terminal, a line every so many frames elsewhere."""
+    told = 0
+
+    def tell(done: int) -> None:
+        nonlocal told
+        progress.update(done, total)
+        if not remarks().is_terminal and done - told >= LINE_EVERY:
+            told = done
+            remark(f"measured {done}{f' of {total}' if total else ''} frames")
+
+    return tell
 
 
 def _load(choice: ModelChoice, machine: Machine) -> tuple[LoadedModel, dict[str, str]]:
@@ -249,7 +265,7 @@ def _write(report: Report, output: Output, pictures: Pictures) -> None:
     if sheet is not None:
         write_contact_sheet(sheet, output.folder / "sheet.png")
     say(markdown_tables(report))
-    for line in remarks(report):
+    for line in left_out(report):
         remark(f"note: {line}")
     say(f"{output.folder / 'report.json'}, {output.folder / 'report.html'}")
 

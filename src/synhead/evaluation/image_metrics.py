@@ -7,13 +7,16 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from einops import reduce
 from jaxtyping import Float, UInt8
 
+from synhead.losses.structure import MS_SSIM_EXPONENTS
 from synhead.types import NDArray
 
-__all__ = ["IDENTICAL_DB", "l1", "psnr_db", "ssim"]
+__all__ = ["IDENTICAL_DB", "l1", "ms_ssim", "psnr_db", "ssim"]
 
 Picture = UInt8[NDArray[np.uint8], "h w 3"]
+Planes = Float[NDArray[Any], "3 _ _"]
 
 IDENTICAL_DB = 100.0
 """PSNR of identical pictures, where the formula gives infinity; other 8-bit pictures are capped at it too."""
@@ -40,20 +43,53 @@ def ssim(first: Picture, second: Picture) -> float:
 
     Pictures must be at least 11 pixels wide and high.
     """
+    similarity, _ = _similarity(_channels(first), _channels(second))
+    return float(similarity.mean())
+
+
+def ms_ssim(first: Picture, second: Picture) -> float:
+    """Multi-scale structural similarity (Wang et al. 2003): the contrasts of four scales and the SSIM of the fifth.
+
+    As torchmetrics: valid area only, but reflected borders at the fifth scale; negative terms count as zero. Pictures
+    must be at least 176 pixels wide and high.
+    """
     a, b = _channels(first), _channels(second)
+    product = 1.0
+    for exponent in MS_SSIM_EXPONENTS[:-1]:
+        _, contrast = _similarity(a, b)
+        product *= max(0.0, float(contrast.mean())) ** exponent
+        a, b = _halved(a), _halved(b)
+    similarity, _ = _similarity(_bordered(a), _bordered(b))
+    return float(product * max(0.0, float(similarity.mean())) ** MS_SSIM_EXPONENTS[-1])
+
+
+def _similarity(a: Planes, b: Planes) -> tuple[Planes, Planes]:
+    """SSIM, and its part of contrast and structure, at every place of the valid area."""
     mean_a, mean_b, square_a, square_b, product = _blur(np.stack([a, b, a * a, b * b, a * b]))
     variance_a, variance_b = square_a - mean_a**2, square_b - mean_b**2
     covariance = product - mean_a * mean_b
     luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
     structure = (2 * covariance + _C2) / (variance_a + variance_b + _C2)
-    return float((luminance * structure).mean())
+    return luminance * structure, structure
+
+
+def _halved(planes: Planes) -> Planes:
+    """Means of squares of four pixels; an odd last row or column is dropped."""
+    _, height, width = planes.shape
+    even = planes[:, : height - height % 2, : width - width % 2]
+    return np.asarray(reduce(even, "c (h 2) (w 2) -> c h w", "mean"))
+
+
+def _bordered(planes: Planes) -> Planes:
+    border = _WINDOW // 2
+    return np.pad(planes, ((0, 0), (border, border), (border, border)), mode="reflect")
 
 
 def _difference(first: Picture, second: Picture) -> Float[NDArray[Any], "h w 3"]:
     return first.astype(np.float64) - second.astype(np.float64)
 
 
-def _channels(picture: Picture) -> Float[NDArray[Any], "3 h w"]:
+def _channels(picture: Picture) -> Planes:
     return picture.transpose(2, 0, 1).astype(np.float64, order="C")
 
 
