@@ -4,9 +4,10 @@
     python benchmarks/losses.py --data clips --features weights/face-features --iterations 2000 --out losses
 
 Each variant is one `synhead train --recipe synhead` of its own in OUT/<variant>, alike but for the terms named; then
-its averaged weights draw the held-out clips (`benchmarks/validate.py --render-only`), so that landmarks can be scored
-where mediapipe is installed. Variants that are finished are not run again, and one that was cut short goes on: on a
-machine that is lent for minutes, call this again with --max-minutes. What follows `--` goes to `synhead train`.
+`synhead evaluate` measures its averaged weights on the held-out clips and keeps the frames, so that landmarks can be
+scored elsewhere if mediapipe is not installed here. Variants that are finished are not run again, and one that was cut
+short goes on: on a machine that is lent for minutes, call this again with --max-minutes. What follows `--` goes to
+`synhead train`.
 """
 
 from __future__ import annotations
@@ -73,12 +74,12 @@ def train_command(variant: str, options: argparse.Namespace, minutes: float | No
     return command + list(options.more)
 
 
-def render_command(variant: str, options: argparse.Namespace) -> list[str]:
-    """The command that draws the held-out clips with a variant's averaged weights."""
-    script = Path(__file__).with_name("validate.py")
-    command = [sys.executable, str(script), "--clips", options.val or options.data, "--methods", "model"]
-    command += ["--checkpoint", str(options.out / variant / "weights"), "--frames", str(options.frames)]
-    return [*command, "--render-only", str(options.out / variant / "frames.npz"), "--part-mib", "15"]
+def evaluate_command(variant: str, options: argparse.Namespace) -> list[str]:
+    """The command that measures a variant's averaged weights on the held-out clips."""
+    folder = options.out / variant
+    command = [sys.executable, "-c", "from synhead.app.cli import main; main()", "evaluate", str(folder / "weights")]
+    command += ["--data", options.val or options.data, "--frames", str(options.frames), "--own", "synhead"]
+    return [*command, "--save-frames", str(folder / "frames"), "--out", str(folder / "evaluation")]
 
 
 def figures(variant: str, options: argparse.Namespace) -> dict[str, float]:
@@ -111,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{variant}: cut short at iteration {found.get('iteration')}; call again", flush=True)
                 continue
             if options.frames:
-                subprocess.run(render_command(variant, options), check=True)
+                subprocess.run(evaluate_command(variant, options), check=True)
             done.write_text(json.dumps(found) + "\n")
         table[variant] = json.loads(done.read_text())
     for variant, row in sorted(table.items(), key=lambda item: -item[1].get("validation/psnr", 0.0)):

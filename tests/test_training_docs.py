@@ -57,7 +57,7 @@ def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_commands_of_synhead_run_in_order(users_folder: Path) -> None:
-    ours = [command for command in COMMANDS if command[0] == "synhead"]
+    ours = [command for command in COMMANDS if command[:2] in (["synhead", "prepare"], ["synhead", "train"])]
     assert len(ours) >= 5
     for command in ours:
         if "--landmarks" in command:
@@ -100,15 +100,16 @@ def test_benchmarks_take_these_options(command: list[str], capfd: pytest.Capture
         assert re.search(rf"{option}\b", told), option
 
 
-def test_options_behind_torchrun_exist(capfd: pytest.CaptureFixture[str]) -> None:
-    """The Slurm lines too, which need a cluster to run."""
+@pytest.mark.parametrize(("name", "before"), [("train", "synhead.app.train"), ("evaluate", "evaluate")])
+def test_options_exist(name: str, before: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Behind torchrun (the Slurm lines too, which need a cluster to run), and of what measures the result."""
     with pytest.raises(SystemExit):
-        main(["train", "--help"])
+        main([name, "--help"])
     told = re.sub(r"\x1b\[[0-9;]*m", "", capfd.readouterr().out)
-    for command in COMMANDS:
-        if "synhead.app.train" in command:
-            for option in (w for w in command[command.index("synhead.app.train") :] if w.startswith("--")):
-                assert re.search(rf"{option}\b", told), option
+    given = [command[command.index(before) :] for command in COMMANDS if before in command]
+    assert given
+    for option in (word for command in given for word in command if word.startswith("--")):
+        assert re.search(rf"{option}\b", told), option
 
 
 def test_tests_of_the_table_exist() -> None:
