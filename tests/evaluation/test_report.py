@@ -144,5 +144,7 @@ def test_pictures_keep_few_trials_and_draw_complete_ones(make_trial):
     sheet = pictures.sheet()
     assert sheet is not None
     assert sheet.height == 14 + 128 + 14
-    pictures.keep(first, RenderedSystem("short", "", lambda t: t.driving), first.driving[:1])
-    assert pictures.sheet() is None
+    short = replace(first, driving=first.driving[:2], indices=first.indices[:2])
+    pictures.keep(short, RenderedSystem("short", "", lambda t: t.driving), short.driving)
+    assert pictures.sheet() is not None
+    assert sheet.width == pictures.sheet().width

@@ -141,8 +141,10 @@ def plan_protocol(wish: Wish, choice: ModelChoice, machine: Machine, rivals: Riv
         known = {clip.name: clip for clip in present}
         trials, count = reenactment(pairs, present, sampling), len(pairs)
         frames = expected_frames([known[pair.driving] for pair in pairs if pair.driving in known], sampling)
-    folders = [FolderSystem(name, Path(folder)) for name, folder in rivals.folders.items()]
-    commands = [CommandSystem(name, words, out / "rivals" / name) for name, words in rivals.commands.items()]
+    folders = [FolderSystem(name, Path(folder), sampling.size) for name, folder in rivals.folders.items()]
+    commands = [
+        CommandSystem(name, words, out / "rivals" / name, sampling.size) for name, words in rivals.commands.items()
+    ]
     systems = (*_own_systems(model, machine, wish.own), *folders, *commands)
     _require_distinct(systems)
     return Plan(

@@ -13,7 +13,7 @@ from synhead.data.files import replacing
 from synhead.evaluation.trials import Trial
 from synhead.types import NDArray
 
-__all__ = ["contact_sheet", "write_contact_sheet"]
+__all__ = ["contact_sheet", "shown_positions", "write_contact_sheet"]
 
 Frames = UInt8[NDArray[np.uint8], "_ _ _ 3"]
 
@@ -45,6 +45,11 @@ def contact_sheet(
     return sheet
 
 
+def shown_positions(frames: int, examples: int = 3) -> tuple[int, ...]:
+    """Which of ``frames`` driving frames a sheet shows; all of them, in order, if they are the ones of a longer one."""
+    return tuple(int(position) for position in np.linspace(0, frames - 1, examples + 1)[1:])
+
+
 def write_contact_sheet(sheet: Image.Image, path: Path) -> None:
     """Save under any of Pillow's formats, whole or not at all."""
     with replacing(path) as temporary:
@@ -53,6 +58,6 @@ def write_contact_sheet(sheet: Image.Image, path: Path) -> None:
 
 def _row(trial: Trial, results: Sequence[Frames], examples: int) -> list[UInt8[NDArray[np.uint8], "_ _ 3"]]:
     pictures = [trial.source]
-    for position in np.linspace(0, len(trial.driving) - 1, examples + 1).astype(int)[1:]:
+    for position in shown_positions(len(trial.driving), examples):
         pictures += [trial.driving[position], *(frames[position] for frames in results)]
     return pictures

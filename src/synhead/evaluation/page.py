@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from synhead.data.files import replacing
-from synhead.evaluation.contact_sheet import contact_sheet
+from synhead.evaluation.contact_sheet import contact_sheet, shown_positions
 from synhead.evaluation.gauges.gauge import Frames
 from synhead.evaluation.report import Report, Row
 from synhead.evaluation.systems import System
@@ -44,18 +44,24 @@ class Pictures:
     _methods: dict[str, dict[str, Frames]] = field(default_factory=dict)
 
     def keep(self, trial: Trial, system: System, frames: Frames) -> None:
-        """Take a result, if there is room."""
-        if trial.name not in self._trials and len(self._trials) >= self.limit:
-            return
-        self._trials[trial.name] = trial
-        self._methods.setdefault(system.name, {})[trial.name] = frames
+        """Take what a sheet shows of a result, if there is room."""
+        shown = list(shown_positions(len(trial.driving)))
+        first = self._trials.get(trial.name)
+        if first is None:
+            if len(self._trials) >= self.limit:
+                return
+            indices = tuple(trial.indices[position] for position in shown)
+            first = Trial(trial.name, trial.source, trial.driving[shown], indices)
+            self._trials[trial.name] = first
+        if first.indices == tuple(trial.indices[position] for position in shown):
+            self._methods.setdefault(system.name, {})[trial.name] = frames[shown]
 
     def sheet(self) -> Image.Image | None:
         """One row a trial that all systems have a result of equal length for; None without any."""
         complete = [
             trial
             for name, trial in sorted(self._trials.items())
-            if all(len(kept.get(name, ())) == len(trial.driving) for kept in self._methods.values())
+            if all(name in kept for kept in self._methods.values())
         ]
         return contact_sheet(complete, self._methods) if complete else None
 

@@ -73,7 +73,7 @@ class FolderSystem:
     @property
     def detail(self) -> str:
         """See System."""
-        return "results read from a folder"
+        return f"results read from a folder{_resized(self.size)}"
 
     def frames(self, trial: Trial) -> Frames:
         """See System."""
@@ -101,7 +101,7 @@ class CommandSystem:
     @property
     def detail(self) -> str:
         """See System."""
-        return f"command: {self.template}"
+        return f"command{_resized(self.size)}: {self.template}"
 
     def frames(self, trial: Trial) -> Frames:
         """See System."""
@@ -128,9 +128,14 @@ class CommandSystem:
         return _sampled(_readable(made, self.size), trial)
 
 
+def _resized(size: int | None) -> str:
+    return "" if size is None else f", as squares of {size} pixels"
+
+
 def _prepare(trial: Trial, places: dict[str, Path]) -> None:
     places["output_frames"].mkdir(parents=True, exist_ok=True)
-    for old in (places["output"], *frame_paths(places["output_frames"])):
+    places["driving_frames"].mkdir(exist_ok=True)
+    for old in (places["output"], *frame_paths(places["output_frames"]), *frame_paths(places["driving_frames"])):
         old.unlink(missing_ok=True)
     write_image(places["source"], trial.source)
     save_pictures(places["driving_frames"], trial.driving)
