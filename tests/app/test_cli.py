@@ -26,7 +26,7 @@ def test_help_needs_no_heavy_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["animate", "train", "convert", "info", "doctor"])
+@pytest.mark.parametrize("command", ["animate", "train", "convert", "export", "info", "doctor"])
 def test_every_command_has_help(run: Run, command: str) -> None:
     finished = run(command, "--help")
     assert finished.code == 0

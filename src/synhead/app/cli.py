@@ -12,6 +12,7 @@ from synhead.app.animate import animate
 from synhead.app.convert import convert
 from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
+from synhead.app.export import export
 from synhead.app.info import info
 from synhead.app.train import train
 
@@ -44,7 +45,7 @@ def options(
     del version
 
 
-for command in (animate, train, convert, info, doctor):
+for command in (animate, train, convert, export, info, doctor):
     app.command()(guarded(command))
 
 

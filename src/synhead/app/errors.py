@@ -59,6 +59,9 @@ def explain(error: Exception) -> str | None:
 _EXTRAS = {
     "lightning_fabric": "train",
     "mediapipe": "faces",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
     "skimage": "demo",
     "tensorboard": "train",
     "torchmetrics": "train",
