@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from synhead.inference.fast import FastEngine
 from synhead.inference.prepared import PlainLayout, prepare
 from synhead.model.talking_head import TalkingHead
 from synhead.nn.fast_conv import PhaseUpsample, WinogradConv2d
+from synhead.weights import checkpoint
 from tests.inference.conftest import blobs
 
 FRAMES = [blobs(seed) for seed in range(1, 33)]
@@ -118,6 +121,21 @@ def test_filling_up_repeats_the_last(model):
     assert torch.equal(filled.position[:3], driving.position)
     assert torch.equal(filled.position[4], driving.position[2])
     assert fast._fill_up(driving, 3) is driving
+
+
+def test_loading_and_drawing_import_no_compiler(tmp_path, model):
+    checkpoint.save(model, tmp_path / "tiny")
+    code = f"""
+import sys, numpy as np
+from synhead.inference.animator import Animator
+animator = Animator.from_pretrained({str(tmp_path / "tiny")!r}, device="cpu")
+frame = np.zeros((64, 64, 3), np.uint8)
+animator.observe(frame)
+next(animator.animate([frame]))
+print([m for m in "torch._dynamo triton torchvision onnxruntime torch.onnx".split() if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.slow

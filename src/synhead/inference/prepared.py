@@ -6,6 +6,7 @@ and of both codebooks are computed, weights are cast and laid out. The weights o
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -46,10 +47,10 @@ def project_codes(model: TalkingHead, dtype: torch.dtype) -> CodeMemories:
 
 def fold(model: TalkingHead) -> TalkingHead:
     """A copy with batch norms and projected positions folded in: no arithmetic that depends on the weights alone."""
-    with torch.device("meta"):
-        copy = TalkingHead(model.config)
-    copy.load_state_dict(model.state_dict(), assign=True)
-    copy.eval().requires_grad_(requires_grad=False)
+    # Not through the meta device: its first use imports seconds' worth of shape functions.
+    shared: dict[int, Tensor] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
+    shared |= {id(buffer): buffer.detach() for buffer in model.buffers()}
+    copy = deepcopy(model, shared).eval()
     for module in list(copy.modules()):
         if isinstance(module, (DownBlock, UpBlock)):
             assert isinstance(module.norm, nn.BatchNorm2d)
