@@ -28,7 +28,20 @@ def test_help_needs_no_heavy_import() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["animate", "verify", "train", "evaluate", "score", "ablate", "figures", "study", "convert", "info", "doctor"],
+    [
+        "animate",
+        "verify",
+        "train",
+        "evaluate",
+        "score",
+        "ablate",
+        "figures",
+        "study",
+        "convert",
+        "export",
+        "info",
+        "doctor",
+    ],
 )
 def test_every_command_has_help(run: Run, command: str) -> None:
     finished = run(command, "--help")

@@ -10,6 +10,7 @@ import pytest
 
 from synhead.app import doctor
 from synhead.app.models import untrained
+from synhead.inference.engines import ENGINES, PRECISIONS
 from tests.app.conftest import Finished
 
 Run = Callable[..., Finished]
@@ -21,12 +22,15 @@ def test_info_of_a_preset(run: Run) -> None:
     assert "UNTRAINED" in finished.out
     assert f"{sum(p.numel() for p in untrained('tiny').parameters()):,}" in finished.out
     assert "GMAC" in finished.out
+    for option in (*ENGINES, *PRECISIONS):
+        assert f" {option}: " in finished.out
 
 
 def test_info_as_json(run: Run, tiny: Path) -> None:
     facts = json.loads(run("info", tiny, "--json").out)
     assert facts["trained"]
     assert facts["config"]["name"] == "tiny"
+    assert set(facts["engines"]) == set(ENGINES)
     assert facts["gmac"]["driving_frame"] > facts["gmac"]["encoder"] > 0
     assert set(facts["parameters"]) >= {"keypoint_detector", "coarse_motion", "encoder", "decoder"}
 

@@ -7,7 +7,7 @@ import torch
 
 from synhead.geometry.grid import coordinate_grid, displace, displacement_px, pixels_per_unit
 from synhead.geometry.heatmap import expected_position, gaussian_heatmaps, inverse_2x2, sparse_motions
-from synhead.geometry.warp import occlude, resize, resize_grid, warp
+from synhead.geometry.warp import merge_taps, occlude, resize, resize_grid, sample, tap_grid, warp
 from synhead.types import Keypoints
 
 
@@ -66,3 +66,16 @@ def test_sparse_motion_carries_driving_points_to_source_points():
 def test_inverse_matches_the_solver():
     matrix = torch.randn(3, 5, 2, 2, dtype=torch.float64)
     assert torch.allclose(inverse_2x2(matrix), torch.linalg.inv(matrix))
+
+
+@pytest.mark.parametrize("target", [8, 16])
+def test_only_the_pixels_that_a_resize_reads(target):
+    torch.manual_seed(0)
+    grid, feature = (
+        torch.rand(2, 16, 16, 2, dtype=torch.float64) * 2 - 1,
+        torch.randn(2, 3, 64, 64, dtype=torch.float64),
+    )
+    pixels = sample(feature, tap_grid(grid, 64, target))
+    assert pixels.shape == (2, 3, 2 * target, 2 * target)
+    wanted = resize(warp(feature, grid), target)
+    torch.testing.assert_close(merge_taps(pixels, 64, target), wanted, atol=1e-5, rtol=0)

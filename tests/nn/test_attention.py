@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from synhead.nn.attention import MultiHeadAttention, attendable
+from synhead.nn.attention import MultiHeadAttention, PositionedAttention, attend, attendable
 from synhead.nn.quantizer import quantize
 
 
@@ -39,6 +39,32 @@ def test_cross_attention_matches_torch(pair):
     x, position, context = torch.randn(2, 9, 16), torch.randn(9, 16), torch.randn(7, 16)
     want, _ = theirs(x + position, context.expand(2, 7, 16), context.expand(2, 7, 16))
     assert torch.allclose(ours.cross_attend(x, position, *ours.memory(context)), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_head_by_head_is_attention(dtype):
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, n, 8) for n in (10, 14, 14))
+    mask = torch.rand(2, 1, 1, 14) > 0.3
+    for given in (None, mask):
+        wanted = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=given)
+        with torch.inference_mode():
+            found = attend(query.to(dtype), key.to(dtype), value.to(dtype), given).float()
+        torch.testing.assert_close(found, wanted, atol=1e-5 if dtype == torch.float32 else 0.03, rtol=0)
+
+
+def test_a_position_may_be_folded_in():
+    torch.manual_seed(0)
+    plain, position, tokens = MultiHeadAttention(16, 4), torch.randn(10, 16), torch.randn(2, 10, 16)
+    folded = PositionedAttention(plain, position)
+    ignored = torch.rand(2, 10) > 0.5
+    memory = plain.memory(torch.randn(12, 16))
+    torch.testing.assert_close(
+        folded.self_attend(tokens, position, ignored), plain.self_attend(tokens, position, ignored)
+    )
+    torch.testing.assert_close(
+        folded.cross_attend(tokens, position, *memory), plain.cross_attend(tokens, position, *memory)
+    )
 
 
 def test_items_with_all_tokens_ignored_attend_everywhere():

@@ -14,6 +14,7 @@ from synhead.app.convert import convert
 from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
 from synhead.app.evaluate import evaluate
+from synhead.app.export import export
 from synhead.app.figures import figures
 from synhead.app.info import info
 from synhead.app.prepare import prepare
@@ -64,6 +65,7 @@ for command in (
     figures,
     study,
     convert,
+    export,
     info,
     doctor,
 ):

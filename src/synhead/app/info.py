@@ -38,6 +38,7 @@ def info(
 
 def _as_json(loaded: LoadedModel, parameters: dict[str, int], cost: Cost) -> str:
     from synhead.config import to_json
+    from synhead.inference.engines import ENGINES, PRECISIONS
 
     facts = {
         "name": loaded.name,
@@ -45,6 +46,8 @@ def _as_json(loaded: LoadedModel, parameters: dict[str, int], cost: Cost) -> str
         "notes": list(loaded.notes),
         "parameters": parameters,
         "gmac": {"encoder": cost.encoder, "source": cost.source, "driving_frame": cost.driving_frame},
+        "engines": dict(ENGINES),
+        "precisions": dict(PRECISIONS),
         "config": json.loads(to_json(loaded.model.config)),
     }
     return json.dumps(facts, indent=2)
@@ -52,6 +55,8 @@ def _as_json(loaded: LoadedModel, parameters: dict[str, int], cost: Cost) -> str
 
 def _show(loaded: LoadedModel, parameters: dict[str, int], cost: Cost) -> None:
     from rich.table import Table
+
+    from synhead.inference.engines import ENGINES, PRECISIONS
 
     config = loaded.model.config
     say(f"{loaded.name}: {'trained' if loaded.trained else 'UNTRAINED'}, configuration {config.name!r}")
@@ -73,3 +78,7 @@ def _show(loaded: LoadedModel, parameters: dict[str, int], cost: Cost) -> None:
     results().print(table)
     say(f"per driving frame, source cached: {cost.driving_frame:.2f} GMAC")
     say(f"per source: {cost.source:.2f} GMAC, of which the image encoder {cost.encoder:.2f}")
+    say("speed options, none taken unless asked for but the engine prepared:")
+    for kind, choices in (("engine", ENGINES), ("precision", PRECISIONS)):
+        for option, meaning in choices.items():
+            say(f"  {kind} {option}: {meaning}")

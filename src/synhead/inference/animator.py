@@ -16,6 +16,7 @@ from PIL import Image
 from synhead.config import ConfigError
 from synhead.data.image import Fit, RgbImage, fit_image, read_image
 from synhead.inference.engine import EagerEngine, Engine, Precision
+from synhead.inference.engines import EngineOptions, make_engine
 from synhead.inference.fingerprint import ModelFingerprint, fingerprint
 from synhead.inference.keypoint_stream import batches_of, rows
 from synhead.inference.motion_edits import MotionEdits
@@ -66,11 +67,16 @@ class Animator:
     """
 
     def __init__(
-        self, model: TalkingHead, options: AnimatorOptions | None = None, *, precision: Precision = "fp32"
+        self,
+        model: TalkingHead,
+        options: AnimatorOptions | None = None,
+        *,
+        precision: Precision = "fp32",
+        engine: Engine | None = None,
     ) -> None:
         self.model = model.eval()
         self.options = options or AnimatorOptions()
-        self.engine: Engine = EagerEngine(model, precision=precision)
+        self.engine: Engine = engine or EagerEngine(model, precision=precision)
         self._source: SourceFeatures | None = None
         self._portrait: RgbImage | None = None
 
@@ -89,7 +95,8 @@ class Animator:
         """
         chosen = select_device(device)
         model = checkpoint.load(hub.resolve(str(path_or_id)), device=str(chosen))
-        return cls(model, options, precision=select_precision(precision, chosen))
+        engine = make_engine(model, EngineOptions(precision=select_precision(precision, chosen)))
+        return cls(model, options, engine=engine)
 
     @property
     def image_size(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ __all__ = ["EagerEngine", "Engine", "Precision", "true_fp32"]
 Precision = Literal["fp32", "bf16"]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What an Animator needs of a model. Pictures are squares of ``image_size`` pixels, RGB, 0 to 255."""
 

@@ -61,7 +61,7 @@ class FastEngine:
         self._detector = prepared.keypoint_detector
         self._graph = FrameGraph(prepared, project_codes(model, self._dtype))
         self._draw: Callable[..., Tensor] = _compile(self._pixels, self._device) if compiled else self._pixels
-        self._graph_batch = 1 if compiled else 0
+        self._graph_batch = 1 if compiled and can_compile(self._device) else 0
         self._sender = torch.cuda.Stream() if self._device.type == "cuda" else None
 
     @property
@@ -99,8 +99,12 @@ class FastEngine:
     def keypoints(self, frames: Sequence[RgbImage]) -> Keypoints:
         """See Engine."""
         with torch.inference_mode(), true_fp32():
-            found: Keypoints = self._detector(from_pixels(self._upload(frames)))
-            return found
+            return self.locate(self._upload(frames))
+
+    def locate(self, frames: UInt8[Tensor, "b h w 3"]) -> Keypoints:
+        """``keypoints`` of pictures that are on the device already."""
+        found: Keypoints = self._detector(from_pixels(frames))
+        return found
 
     def render(self, source: SourceFeatures, driving: Keypoints) -> Pixels:
         """See Engine."""
@@ -108,7 +112,7 @@ class FastEngine:
 
     def submit(self, source: SourceFeatures, driving: Keypoints) -> Pending:
         """``render`` without waiting: on a GPU the next batch may be prepared, or the last one encoded, meanwhile."""
-        with self._running():
+        with self.running():
             pixels = self.draw(source, driving)
             if self._sender is None:
                 return Pending(pixels, None)
@@ -134,7 +138,18 @@ class FastEngine:
     def _pixels(self, position: Tensor, jacobian: Tensor, source: tuple[Tensor, ...]) -> Tensor:
         return to_pixels(self._graph(position, jacobian, source))
 
-    def _running(self) -> AbstractContextManager[object]:
+    @property
+    def compiled(self) -> bool:
+        """Whether drawing goes through one static graph."""
+        return self._graph_batch > 0
+
+    @property
+    def drawing_model(self) -> TalkingHead:
+        """The prepared modules."""
+        return self._graph.model
+
+    def running(self) -> AbstractContextManager[object]:
+        """The modes that :meth:`draw` and :meth:`locate` are to be called in: no gradients, this precision."""
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())
         stack.enter_context(true_fp32())

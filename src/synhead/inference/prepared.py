@@ -6,6 +6,7 @@ and of both codebooks are computed, weights are cast and laid out. The weights o
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,9 @@ from synhead.nn.fast_conv import PhaseUpsample, WinogradConv2d
 from synhead.nn.hourglass import DownBlock, UpBlock
 from synhead.types import CodeMemory
 
-__all__ = ["CodeMemories", "prepare", "project_codes"]
+__all__ = ["CodeMemories", "fold", "prepare", "project_codes"]
+
+_WIDE = 64  # thinner models spend little in large convolutions, and lose more to Winograd's layout than they gain
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +45,31 @@ def project_codes(model: TalkingHead, dtype: torch.dtype) -> CodeMemories:
         )
 
 
-def prepare(model: TalkingHead, *, half: bool) -> TalkingHead:
-    """A copy for inference that shares unchanged weights with ``model``; to be run under autocast if ``half``.
-
-    ``half``: what autocast would cast at every call is cast here, and upsampling goes by phases. Otherwise, on a CPU,
-    large convolutions go by Winograd.
-    """
-    with torch.device("meta"):
-        copy = TalkingHead(model.config)
-    copy.load_state_dict(model.state_dict(), assign=True)
-    copy.eval().requires_grad_(requires_grad=False)
+def fold(model: TalkingHead) -> TalkingHead:
+    """A copy with batch norms and projected positions folded in: no arithmetic that depends on the weights alone."""
+    # Not through the meta device: its first use imports seconds' worth of shape functions.
+    shared: dict[int, Tensor] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
+    shared |= {id(buffer): buffer.detach() for buffer in model.buffers()}
+    copy = deepcopy(model, shared).eval()
     for module in list(copy.modules()):
         if isinstance(module, (DownBlock, UpBlock)):
             assert isinstance(module.norm, nn.BatchNorm2d)
             module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()
         elif isinstance(module, RetrievalTransformer):
             _fold_positions(module)
+    return copy
+
+
+def prepare(model: TalkingHead, *, half: bool) -> TalkingHead:
+    """A copy for inference that shares unchanged weights with ``model``; to be run under autocast if ``half``.
+
+    ``half``: what autocast would cast at every call is cast here, and upsampling goes by phases. Otherwise, on a CPU, a
+    wide model's large convolutions go by Winograd.
+    """
+    copy = fold(model)
     if half:
         _half_precision(copy)
-    elif next(model.parameters()).device.type == "cpu":
+    elif next(model.parameters()).device.type == "cpu" and min(model.config.feature_widths) >= _WIDE:
         _winograd(copy)
     else:
         _channels_last(copy)

@@ -31,7 +31,7 @@ class KeypointDetector(nn.Module):
         self.logits = nn.Conv2d(self.hourglass.out_channels, count, 7)
         self.jacobian = nn.Conv2d(self.hourglass.out_channels, 4 * count, 7)
         nn.init.zeros_(self.jacobian.weight)
-        self.jacobian.bias = nn.Parameter(torch.eye(2).flatten().repeat(count))
+        self.jacobian.bias = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 1.0]).repeat(count))
 
     def forward(self, image: Float[Tensor, "b 3 H W"]) -> Keypoints:
         with full_precision(image):

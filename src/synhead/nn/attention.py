@@ -89,7 +89,7 @@ class PositionedAttention(nn.Module):
         """See MultiHeadAttention."""
         del position
         packed = self.in_proj(tokens) + self.folded
-        query, key, value = rearrange(packed, "b n (p h d) -> p b h n d", p=3, h=self.heads)
+        query, key, value = rearrange(packed, "b n (p h d) -> p b h n d", p=3, h=self.heads).contiguous()
         mask = None if ignored is None else ~ignored[:, None, None, :]
         return self._merge(attend(query, key, value, mask))
 

@@ -111,7 +111,8 @@ def antialias_kernel(factor: int) -> Float[Tensor, "1 1 size size"]:
         return torch.ones(1, 1, 1, 1)
     sigma = (factor - 1) / 2
     size = 2 * round(4 * sigma) + 1
-    t = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    # On the CPU first: on the meta device, where checkpoints build their model, arange alone would import TorchDynamo.
+    t = torch.arange(size, dtype=torch.float32, device="cpu") - (size - 1) / 2
     line = torch.exp(-t.square() / (2 * sigma**2))
     kernel = line[:, None] * line[None]
-    return (kernel / kernel.sum())[None, None]
+    return (kernel / kernel.sum())[None, None].to(torch.get_default_device())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from synhead.nn.blocks import Upsample
 
 # Where the transforms pay: measured against oneDNN's direct convolution on AVX-512 (docs/speed.md).
-_WINOGRAD_CHANNELS = 32
+_WINOGRAD_CHANNELS = 64
 _WINOGRAD_SIDE = 32
 
 
@@ -39,7 +39,8 @@ class WinogradConv2d(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        if min(x.shape[-2:]) < _WINOGRAD_SIDE or x.dtype != torch.float32:
+        plainly = min(x.shape[-2:]) < _WINOGRAD_SIDE or x.dtype != torch.float32 or torch.compiler.is_compiling()
+        if plainly:
             return F.conv2d(x, self.weight, self.bias, padding=1)
         out: Tensor = torch._nnpack_spatial_convolution(x.contiguous(), self.weight, self.bias, 1, 1)
         return out

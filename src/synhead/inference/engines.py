@@ -1,0 +1,56 @@
+"""Which engine runs a model: named by the user, never changed behind their back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from synhead.config import ConfigError
+from synhead.inference.engine import EagerEngine, Engine, Precision
+from synhead.model.talking_head import TalkingHead
+
+EngineName = Literal["eager", "prepared", "compiled", "onnx"]
+
+ENGINES: Mapping[EngineName, str] = {
+    "eager": "the plain modules, one by one",
+    "prepared": "codes and positions projected once, norms folded, Winograd on CPUs (fp32: equal up to rounding)",
+    "compiled": "prepared, through TorchInductor with static shapes; CUDA graphs on a GPU; slow first frame",
+    "onnx": "a graph written by synhead export, run by onnxruntime on the CPU in fp32",
+}
+PRECISIONS: Mapping[Precision, str] = {
+    "fp32": "float32 throughout, TF32 off",
+    "bf16": "convolutions and products in bfloat16, coordinates in float32: rounds, about 1/255 on average",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """``graph``: the file of the ``onnx`` engine. ``precision``: of convolutions and matrix products."""
+
+    name: EngineName = "prepared"
+    precision: Precision = "fp32"
+    graph: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in ENGINES:
+            raise ConfigError(f"unknown engine {self.name!r}; choose one of {', '.join(ENGINES)}")
+        if (self.name == "onnx") != (self.graph is not None):
+            raise ConfigError("the onnx engine, and no other, needs a graph: write one with synhead export")
+        if self.name == "onnx" and self.precision != "fp32":
+            raise ConfigError("the onnx engine runs in fp32; choose --precision fp32 or another engine")
+
+
+def make_engine(model: TalkingHead, options: EngineOptions | None = None) -> Engine:
+    """The chosen engine. Raises ConfigError where it cannot run."""
+    options = options or EngineOptions()
+    if options.name == "eager":
+        return EagerEngine(model, precision=options.precision)
+    if options.graph is not None:
+        from synhead.inference.onnx_engine import OnnxEngine  # noqa: PLC0415 - needs the extra
+
+        return OnnxEngine(model, options.graph)
+    from synhead.inference.fast import FastEngine  # noqa: PLC0415 - the eager engine does without
+
+    return FastEngine(model, precision=options.precision, compiled=options.name == "compiled")

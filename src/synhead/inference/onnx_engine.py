@@ -1,0 +1,41 @@
+"""The exported per-frame graph behind the Engine interface: onnxruntime draws, PyTorch observes and finds keypoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from synhead.config import ConfigError
+from synhead.inference.engine import EagerEngine
+from synhead.inference.export import frame_inputs, input_names, open_session, run_session
+from synhead.inference.frame_graph import to_pixels
+from synhead.model.talking_head import TalkingHead
+from synhead.types import Keypoints, NDArray, SourceFeatures
+
+__all__ = ["OnnxEngine"]
+
+
+class OnnxEngine(EagerEngine):
+    """``path``: an export of this very model. On the CPU, in float32; raises ConfigError for a model on a GPU."""
+
+    def __init__(self, model: TalkingHead, path: Path) -> None:
+        super().__init__(model)
+        if self.device.type != "cpu":
+            raise ConfigError("the onnx engine runs on the CPU; choose --device cpu or another engine")
+        self._session = open_session(path)
+        self._names = input_names(model)
+        self._batch: int = self._session.get_inputs()[0].shape[0]
+
+    def render(self, source: SourceFeatures, driving: Keypoints) -> UInt8[NDArray[np.uint8], "b h w 3"]:
+        """See Engine. In batches of the exported size; the last is filled up."""
+        count = driving.position.shape[0]
+        pictures: list[NDArray[np.uint8]] = []
+        for start in range(0, count, self._batch):
+            rows = torch.arange(start, start + self._batch).clamp_(max=count - 1)
+            part = Keypoints(position=driving.position[rows], jacobian=driving.jacobian[rows])
+            image = run_session(self._session, self._names, frame_inputs(source, part))
+            pictures.append(to_pixels(torch.from_numpy(image)).numpy())
+        return np.concatenate(pictures)[:count]
