@@ -69,6 +69,8 @@ def animate(
     multiplier: Annotated[float, typer.Option(help="How large movements become; 1 as the driver's.")] = 1.0,
     smooth: Annotated[float, typer.Option(min=0.0, help="Smooth the motion over so many frames; 0 not at all.")] = 0.0,
     parts: Annotated[Literal["all", "head", "face"], typer.Option(help="Part of the motion to follow.")] = "all",
+    mouth: Annotated[float, typer.Option(min=0.0, help="How large movements of the mouth become; 1 as driven.")] = 1.0,
+    eyes: Annotated[float, typer.Option(min=0.0, help="The same for the lids.")] = 1.0,
     paste_back: Annotated[
         bool | None,
         typer.Option(
@@ -113,6 +115,7 @@ def animate(
     from synhead.inference.animator import AnimatorOptions
     from synhead.inference.job import AnimationJob, OutputOptions
     from synhead.inference.pipeline import animate_video, check_paths
+    from synhead.inference.retargeting import Strengths
 
     check_paths((portrait, driving), output)
     options = AnimatorOptions(
@@ -129,6 +132,7 @@ def animate(
         framing=framing,
         driving_framing=read_framing(driving_crop, face=driving_face, movement=crop_movement),
         reference=read_reference(reference),
+        openings=Strengths(mouth=mouth, eyes=eyes),
         options=OutputOptions(
             paste_back="auto" if paste_back is None else "always" if paste_back else "never",
             max_side=max_side,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -52,8 +52,7 @@ class Footage:
     """A video whose squares are known; iterates once over its frames."""
 
     def __init__(self, reader: VideoReader, framed: FramedVideo, shape: Shape, *, plain: bool) -> None:
-        self.framed, self._reader, self._plain = framed, reader, plain
-        self._size, self._fit, self._whole = shape.size, shape.fit, shape.whole
+        self.framed, self._reader, self._shape, self._plain = framed, reader, shape, plain
 
     @property
     def path(self) -> Path:
@@ -92,18 +91,28 @@ class Footage:
     def __iter__(self) -> Iterator[Shown]:
         for index, frame in enumerate(self._reader):
             squares = self.squares(index, frame.image)
-            yield Shown(index, squares, frame.image if self._whole else squares[0], frame.time, frame.duration)
+            yield Shown(index, squares, frame.image if self._shape.whole else squares[0], frame.time, frame.duration)
+
+    def reopened(self, stack: ExitStack) -> Footage:
+        """The same squares from the start, for a pass of its own; closed with ``stack``."""
+        size = self._shape.size if self._plain else None
+        reader = stack.enter_context(VideoReader(self.path, size=size, fit=self._shape.fit))
+        return Footage(reader, self.framed, replace(self._shape, whole=False), plain=self._plain)
+
+    def first_squares(self) -> Iterator[RgbImage]:
+        """Of all frames, once."""
+        return (shown.squares[0] for shown in self)
 
     def square_of(self, index: int) -> RgbImage:
         """The first square of one frame, read apart. Raises MediaError if there is none of that index."""
-        image = read_frame(self.path, index, size=self._size if self._plain else None, fit=self._fit).image
+        image = read_frame(self.path, index, size=self._shape.size if self._plain else None, fit=self._shape.fit).image
         return self.squares(index, image)[0]
 
     def squares(self, index: int, image: RgbImage) -> tuple[RgbImage, ...]:
         """Of a frame as the reader gives it."""
         if self._plain:
             return (image,)
-        return tuple(extract(image, crop, self._size) for crop in self.crops(index))
+        return tuple(extract(image, crop, self._shape.size) for crop in self.crops(index))
 
 
 def open_footage(path: Path, framing: Framing, sightings: Sightings | None, shape: Shape, stack: ExitStack) -> Footage:
