@@ -203,10 +203,10 @@ def fetch_model() -> Path:
 
 
 def statement_of(loaded: LoadedModel) -> Statement:
-    """What the marking says of the model."""
+    """What the marking says of the model: of a folder on this machine only its own name."""
     from synhead.provenance.statement import Statement
 
-    return Statement(model=loaded.name)
+    return Statement(model=Path(loaded.name).name if Path(loaded.name).exists() else loaded.name)
 
 
 def warn_if_untrained(loaded: LoadedModel) -> None:

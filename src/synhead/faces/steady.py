@@ -36,7 +36,7 @@ class Steadiness:
     still_size: float = 0.1
     smoothing_s: float = 0.4
     roomy: float = 1.5
-    """``auto`` follows where the fixed crop is more than so many times as wide as the face needs."""
+    """``auto`` follows where the fixed crop is more than so many times as wide as one for a single frame."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ __all__ = ["Footage", "Shape", "Shown", "detector_if_there", "faceless_warnings"
 LOOK_EVERY = 5
 """Frames between two looks for faces; a gap in which a face is lost is looked at frame by frame."""
 
+ROOMY, ROOMY_PASTED = 1.5, 1.0
+"""A face is followed where one crop for all frames is more than so many times as wide as one for a single frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -123,7 +126,9 @@ def open_footage(path: Path, framing: Framing, sightings: Sightings | None, shap
     plain = not shape.whole and not framing.adjusts and (sightings is None or not sightings.any)
     reader = stack.enter_context(VideoReader(path, size=shape.size if plain else None, fit=shape.fit))
     info = reader.info
-    framed = frame_video(sightings, (info.width, info.height), float(info.rate), framing)
+    # what is pasted back must stay clear of the border, where it fades
+    roomy = ROOMY_PASTED if shape.whole else ROOMY
+    framed = frame_video(sightings, (info.width, info.height), float(info.rate), framing, roomy=roomy)
     return Footage(reader, framed, shape, plain=plain)
 
 
