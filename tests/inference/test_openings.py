@@ -43,6 +43,8 @@ class MouthEngine(ShiftEngine):
 
 
 class MouthAnalyzer:
+    version = "mouth"
+
     def landmarks(self, image):
         if image.mean() > 250:
             return ()
