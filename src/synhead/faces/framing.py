@@ -121,7 +121,7 @@ def frame_photo(
             "--crop LEFT,TOP,RIGHT,BOTTOM in pixels, or --crop center"
         )
     chosen = FaceChoice.parse(framing.face).of(faces)
-    crops = tuple(framing.adjusted(_around(faces[index], framing)) for index in chosen)
+    crops = tuple(framing.adjusted(_around(faces[index], framing)).inside(width, height) for index in chosen)
     return FramedPhoto(faces, chosen, crops)
 
 
@@ -138,9 +138,9 @@ def frame_video(
     steadiness = Steadiness(movement=framing.movement, roomy=roomy)
     all_followed = [follow(sightings, choice) for choice in _each_face(FaceChoice.parse(framing.face), sightings)]
     paths = tuple(
-        crop_path(followed, sightings.frames, rate, steadiness).moved(
-            scale=framing.scale, right=framing.right, down=framing.down
-        )
+        crop_path(followed, sightings.frames, rate, steadiness)
+        .moved(scale=framing.scale, right=framing.right, down=framing.down)
+        .inside(*size)
         for followed in all_followed
     )
     return FramedVideo(paths, tuple(all_followed[0].missing), found=True)
