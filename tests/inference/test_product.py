@@ -277,6 +277,12 @@ def test_options_that_exclude_each_other(wrong):
         OutputOptions(**wrong)
 
 
+@pytest.mark.parametrize("face", ["all", "0,1"])
+def test_one_face_drives(tmp_path, face):
+    with pytest.raises(ConfigError, match="one face drives"):
+        job(tmp_path / "a.png", tmp_path / "b.mp4", driving_framing=Framing(face=face))
+
+
 def test_absolute_motion_needs_no_reference(model, tmp_path):
     animator = Animator(model, AnimatorOptions(motion="absolute"))
     assert "needs none" in animate_video(animator, job(photo(tmp_path), driver(tmp_path, 2))).reference_reason

@@ -203,10 +203,16 @@ def fetch_model() -> Path:
 
 
 def statement_of(loaded: LoadedModel) -> Statement:
-    """What the marking says of the model: of a folder on this machine only its own name."""
+    """What the marking says of the model: of a folder on this machine only its own name, and the weights' hash."""
     from synhead.provenance.statement import Statement
+    from synhead.weights.checkpoint import WEIGHTS_FILE
+    from synhead.weights.hub import file_sha256, resolve
 
-    return Statement(model=Path(loaded.name).name if Path(loaded.name).exists() else loaded.name)
+    if not loaded.trained:
+        return Statement(model=loaded.name)
+    folder = resolve(loaded.name)
+    name = Path(loaded.name).name if Path(loaded.name).exists() else loaded.name
+    return Statement(model=name, model_sha256=file_sha256(folder / WEIGHTS_FILE))
 
 
 def warn_if_untrained(loaded: LoadedModel) -> None:

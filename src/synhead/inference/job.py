@@ -64,3 +64,7 @@ class AnimationJob:
     reference: int | None = None
     openings: Strengths = field(default_factory=Strengths)
     options: OutputOptions = field(default_factory=OutputOptions)
+
+    def __post_init__(self) -> None:
+        if len(self.driving_framing.face.split(",")) > 1 or self.driving_framing.face == "all":
+            raise ConfigError("one face drives: choose largest, leftmost or one number for the driver's face")
