@@ -58,3 +58,13 @@ def test_squares_around_the_face_and_whole_pictures(clip):
 def test_a_frame_that_is_not_there(clip):
     with ExitStack() as stack, pytest.raises(MediaError, match="from 0 to 11"):
         opened(clip, Framing(crop="center"), stack).square_of(12)
+
+
+def test_faces_are_looked_for_once_unless_the_file_changes(clip):
+    detector = RedDetector()
+    first = find_faces(clip, detector, Clock())
+    looks = detector.calls
+    assert find_faces(clip, detector, Clock()) is first
+    assert detector.calls == looks
+    write_clip(clip, 6, size=SIZE, pictures=[painted(*SIZE)] * 6)
+    assert not find_faces(clip, detector, Clock()).any

@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+from synhead.data.files import check_input
 from synhead.data.image import Fit, RgbImage
 from synhead.data.video import VideoInfo, VideoReader, read_frame
 from synhead.faces.analyzer import FaceDetector, FaceError
@@ -23,6 +24,10 @@ __all__ = ["Footage", "Shape", "Shown", "detector_if_there", "faceless_warnings"
 
 LOOK_EVERY = 5
 """Frames between two looks for faces; a gap in which a face is lost is looked at frame by frame."""
+
+REMEMBERED = 16
+"""Videos whose faces are kept in mind, some hundred bytes a look each."""
+_remembered: dict[tuple[Path, int, int, str], Sightings] = {}
 
 ROOMY, ROOMY_PASTED = 1.5, 1.0
 """A face is followed where one crop for all frames is more than so many times as wide as one for a single frame."""
@@ -162,7 +167,19 @@ def faceless_warnings(footage: Footage, name: str, option: str = "--driving-crop
 
 
 def find_faces(path: Path, detector: FaceDetector, clock: Clock) -> Sightings:
-    """The first pass over a video. Frames that are not looked at are decoded, but not converted. Raises MediaError."""
+    """What is seen in a video; remembered, so that many sources with one driver look at him once. Raises MediaError."""
+    file = check_input(path).stat()
+    key = (path.resolve(), file.st_size, file.st_mtime_ns, detector.version)
+    if key not in _remembered:
+        found = _look_through(path, detector, clock)
+        while len(_remembered) >= REMEMBERED:
+            del _remembered[next(iter(_remembered))]
+        _remembered[key] = found
+    return _remembered[key]
+
+
+def _look_through(path: Path, detector: FaceDetector, clock: Clock) -> Sightings:
+    """The first pass. Frames that are not looked at are decoded, but not converted."""
     scanner = FaceScanner(detector, every=LOOK_EVERY)
     with VideoReader(path) as reader:
         pictures = reader.pictures()
