@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from synhead.data.video import probe, read_frames
 from synhead.faces import task_file
+from synhead.provenance.verify import verify_file
 from tests.app.conftest import FRAMES, Finished
 
 Run = Callable[..., Finished]
@@ -38,6 +40,9 @@ def test_all_options_with_a_checkpoint(run: Run, media: Path, tmp_path: Path, ti
     assert finished.code == 0, finished.err
     assert "UNTRAINED" not in finished.err
     assert "driver frame 2, as named" in finished.err
+    verdict = verify_file(out)
+    assert (verdict.state, verdict.model) == ("intact", tiny.name)  # its folder is nobody's business
+    assert verdict.model_sha256 == hashlib.sha256((tiny / "model.safetensors").read_bytes()).hexdigest()
     info = probe(out)
     assert (info.width, info.height) == (3 * 64, 64)
 

@@ -60,3 +60,8 @@ def test_corners_and_bounds():
 
 def test_centre():
     assert centred_crop(101, 50) == Crop(50.0, 25.0, 50.0)
+
+
+def test_a_crop_is_shifted_inside_if_it_fits():
+    assert Crop(10.0, 90.0, 40.0).inside(100, 100) == Crop(20.0, 80.0, 40.0)
+    assert Crop(10.0, 50.0, 120.0).inside(100, 200) == Crop(10.0, 60.0, 120.0)

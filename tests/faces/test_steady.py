@@ -81,3 +81,8 @@ def test_moved_and_constant():
     path = constant_path(Crop(10.0, 20.0, 40.0)).moved(scale=1.5, right=0.1, down=-0.5)
     assert path.at(123) == Crop(14.0, 0.0, 60.0)
     assert not path.following
+
+
+def test_paths_are_shifted_inside_as_single_crops_are():
+    for crop in (Crop(10.0, 90.0, 40.0), Crop(10.0, 50.0, 120.0), Crop(95.0, 50.0, 20.0)):
+        assert constant_path(crop).inside(100, 100).at(0) == crop.inside(100, 100)

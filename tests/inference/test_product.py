@@ -179,6 +179,13 @@ def test_source_video_keeps_its_own_time_and_adds_the_drivers_movement(animator,
     assert middles[-1] == pytest.approx(172, abs=2)
 
 
+def test_a_source_that_wanders_is_followed_and_a_driver_not_yet(animator, tmp_path):
+    wandering = driver(tmp_path, 60, step=1.3)
+    report = animate_video(animator, job(wandering, driver(tmp_path, 60, name="other.mp4", step=1.3)))
+    assert report.source_crops[0].moves
+    assert not report.driving_crop.moves
+
+
 def test_source_video_ends_with_the_shorter(animator, tmp_path):
     source = driver(tmp_path, 30, name="s.mp4", rate=Fraction(20))
     assert animate_video(animator, job(source, driver(tmp_path, 10, rate=Fraction(20)))).frames == 10
@@ -268,6 +275,12 @@ def test_job_survives_json(tmp_path):
 def test_options_that_exclude_each_other(wrong):
     with pytest.raises(ConfigError):
         OutputOptions(**wrong)
+
+
+@pytest.mark.parametrize("face", ["all", "0,1"])
+def test_one_face_drives(tmp_path, face):
+    with pytest.raises(ConfigError, match="one face drives"):
+        job(tmp_path / "a.png", tmp_path / "b.mp4", driving_framing=Framing(face=face))
 
 
 def test_absolute_motion_needs_no_reference(model, tmp_path):

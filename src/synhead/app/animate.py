@@ -69,6 +69,8 @@ def animate(
     multiplier: Annotated[float, typer.Option(help="How large movements become; 1 as the driver's.")] = 1.0,
     smooth: Annotated[float, typer.Option(min=0.0, help="Smooth the motion over so many frames; 0 not at all.")] = 0.0,
     parts: Annotated[Literal["all", "head", "face"], typer.Option(help="Part of the motion to follow.")] = "all",
+    mouth: Annotated[float, typer.Option(min=0.0, help="How large movements of the mouth become; 1 as driven.")] = 1.0,
+    eyes: Annotated[float, typer.Option(min=0.0, help="The same for the lids.")] = 1.0,
     paste_back: Annotated[
         bool | None,
         typer.Option(
@@ -113,6 +115,7 @@ def animate(
     from synhead.inference.animator import AnimatorOptions
     from synhead.inference.job import AnimationJob, OutputOptions
     from synhead.inference.pipeline import animate_video, check_paths
+    from synhead.inference.retargeting import Strengths
 
     check_paths((portrait, driving), output)
     options = AnimatorOptions(
@@ -129,6 +132,7 @@ def animate(
         framing=framing,
         driving_framing=read_framing(driving_crop, face=driving_face, movement=crop_movement),
         reference=read_reference(reference),
+        openings=Strengths(mouth=mouth, eyes=eyes),
         options=OutputOptions(
             paste_back="auto" if paste_back is None else "always" if paste_back else "never",
             max_side=max_side,
@@ -199,10 +203,16 @@ def fetch_model() -> Path:
 
 
 def statement_of(loaded: LoadedModel) -> Statement:
-    """What the marking says of the model."""
+    """What the marking says of the model: of a folder on this machine only its own name, and the weights' hash."""
     from synhead.provenance.statement import Statement
+    from synhead.weights.checkpoint import WEIGHTS_FILE
+    from synhead.weights.hub import file_sha256, resolve
 
-    return Statement(model=loaded.name)
+    if not loaded.trained:
+        return Statement(model=loaded.name)
+    folder = resolve(loaded.name)
+    name = Path(loaded.name).name if Path(loaded.name).exists() else loaded.name
+    return Statement(model=name, model_sha256=file_sha256(folder / WEIGHTS_FILE))
 
 
 def warn_if_untrained(loaded: LoadedModel) -> None:

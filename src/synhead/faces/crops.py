@@ -48,6 +48,13 @@ class Crop:
         """The same part of a picture that is ``factor`` times as large."""
         return Crop(self.x * factor, self.y * factor, self.side * factor, self.tilt)
 
+    def inside(self, width: int, height: int) -> Crop:
+        """Shifted into a picture of that size, as far as it fits: what is there is better than repeated edges."""
+        half = self.side / 2
+        x = self.x if self.side > width else min(max(self.x, half), width - half)
+        y = self.y if self.side > height else min(max(self.y, half), height - half)
+        return replace(self, x=x, y=y)
+
     def along(self, *, right: float = 0.0, down: float = 0.0) -> Crop:
         """Shifted by pixels along its own axes, which a tilt has turned."""
         dx, dy = (_turn(self.tilt) @ np.array([right, down])).tolist()

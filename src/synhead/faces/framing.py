@@ -121,21 +121,26 @@ def frame_photo(
             "--crop LEFT,TOP,RIGHT,BOTTOM in pixels, or --crop center"
         )
     chosen = FaceChoice.parse(framing.face).of(faces)
-    crops = tuple(framing.adjusted(_around(faces[index], framing)) for index in chosen)
+    crops = tuple(framing.adjusted(_around(faces[index], framing)).inside(width, height) for index in chosen)
     return FramedPhoto(faces, chosen, crops)
 
 
-def frame_video(sightings: Sightings | None, size: tuple[int, int], rate: float, framing: Framing) -> FramedVideo:
-    """Crops for a video of ``size`` (width, height). Without sightings, or where no face was seen, the fixed crop."""
+def frame_video(
+    sightings: Sightings | None, size: tuple[int, int], rate: float, framing: Framing, *, roomy: float = 1.5
+) -> FramedVideo:
+    """Crops for a video of ``size`` (width, height). Without sightings, or where no face was seen, the fixed crop.
+
+    ``roomy``: see Steadiness.
+    """
     if sightings is None or not sightings.any:
         missing = () if sightings is None else tuple(frame for frame, _ in sightings.looks)
         return FramedVideo((constant_path(framing.fixed(*size)),), missing)
-    steadiness = Steadiness(movement=framing.movement)
+    steadiness = Steadiness(movement=framing.movement, roomy=roomy)
     all_followed = [follow(sightings, choice) for choice in _each_face(FaceChoice.parse(framing.face), sightings)]
     paths = tuple(
-        crop_path(followed, sightings.frames, rate, steadiness).moved(
-            scale=framing.scale, right=framing.right, down=framing.down
-        )
+        crop_path(followed, sightings.frames, rate, steadiness)
+        .moved(scale=framing.scale, right=framing.right, down=framing.down)
+        .inside(*size)
         for followed in all_followed
     )
     return FramedVideo(paths, tuple(all_followed[0].missing), found=True)

@@ -36,7 +36,7 @@ class Steadiness:
     still_size: float = 0.1
     smoothing_s: float = 0.4
     roomy: float = 1.5
-    """``auto`` follows where the fixed crop is more than so many times as wide as the face needs."""
+    """``auto`` follows where the fixed crop is more than so many times as wide as one for a single frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,10 @@ class CropPath:
         factor = np.array([1.0, 1.0, scale])
         return CropPath(tuple(_Stretch(s.first, s.crops * factor + s.crops[:, 2:] * change) for s in self.stretches))
 
+    def inside(self, width: int, height: int) -> CropPath:
+        """Every crop shifted into a picture of that size, as far as it fits."""
+        return CropPath(tuple(_Stretch(s.first, _shifted(s.crops, width, height)) for s in self.stretches))
+
 
 def constant_path(crop: Crop) -> CropPath:
     """The same crop throughout."""
@@ -107,6 +111,14 @@ def smooth_path(targets: Path, rate: float, steadiness: Steadiness) -> Path:
         held = target + np.clip(held - target, -room, room)
         lazy[index] = held
     return _gaussian(lazy, steadiness.smoothing_s * rate)
+
+
+def _shifted(crops: Path, width: int, height: int) -> Path:
+    x, y, side = crops.T
+    half = side / 2
+    inside_x = np.where(side > width, x, np.clip(x, half, np.maximum(half, width - half)))
+    inside_y = np.where(side > height, y, np.clip(y, half, np.maximum(half, height - half)))
+    return np.stack([inside_x, inside_y, side], axis=1)
 
 
 def _gaussian(values: Path, sigma: float) -> Path:

@@ -45,10 +45,7 @@ class Layout:
 
 
 class Composition:
-    """Puts frames of one ``size`` (width, height) together. A photograph is reduced once.
-
-    Raises ProvenanceError for a label that does not fit.
-    """
+    """Puts frames of one ``size`` (width, height) together. A photograph is reduced once."""
 
     def __init__(self, layout: Layout, size: tuple[int, int]) -> None:
         self.size = size
@@ -59,7 +56,7 @@ class Composition:
         self._canvas: RgbImage | None = None
 
     def compose(self, step: Step) -> RgbImage:
-        """The picture of one frame; it is overwritten with the next one."""
+        """The picture of one frame; it is overwritten with the next one. ProvenanceError for a label too long."""
         picture = self._paste(step) if self._layout.pasted else self._row(step)
         return picture if self._label is None else self._label.apply(picture)
 

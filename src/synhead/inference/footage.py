@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+from synhead.data.files import check_input
 from synhead.data.image import Fit, RgbImage
 from synhead.data.video import VideoInfo, VideoReader, read_frame
 from synhead.faces.analyzer import FaceDetector, FaceError
@@ -23,6 +24,13 @@ __all__ = ["Footage", "Shape", "Shown", "detector_if_there", "faceless_warnings"
 
 LOOK_EVERY = 5
 """Frames between two looks for faces; a gap in which a face is lost is looked at frame by frame."""
+
+REMEMBERED = 16
+"""Videos whose faces are kept in mind, some hundred bytes a look each."""
+_remembered: dict[tuple[Path, int, int, str], Sightings] = {}
+
+ROOMY, ROOMY_PASTED = 1.5, 1.0
+"""A face is followed where one crop for all frames is more than so many times as wide as one for a single frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +60,7 @@ class Footage:
     """A video whose squares are known; iterates once over its frames."""
 
     def __init__(self, reader: VideoReader, framed: FramedVideo, shape: Shape, *, plain: bool) -> None:
-        self.framed, self._reader, self._plain = framed, reader, plain
-        self._size, self._fit, self._whole = shape.size, shape.fit, shape.whole
+        self.framed, self._reader, self._shape, self._plain = framed, reader, shape, plain
 
     @property
     def path(self) -> Path:
@@ -92,18 +99,28 @@ class Footage:
     def __iter__(self) -> Iterator[Shown]:
         for index, frame in enumerate(self._reader):
             squares = self.squares(index, frame.image)
-            yield Shown(index, squares, frame.image if self._whole else squares[0], frame.time, frame.duration)
+            yield Shown(index, squares, frame.image if self._shape.whole else squares[0], frame.time, frame.duration)
+
+    def reopened(self, stack: ExitStack) -> Footage:
+        """The same squares from the start, for a pass of its own; closed with ``stack``."""
+        size = self._shape.size if self._plain else None
+        reader = stack.enter_context(VideoReader(self.path, size=size, fit=self._shape.fit))
+        return Footage(reader, self.framed, replace(self._shape, whole=False), plain=self._plain)
+
+    def first_squares(self) -> Iterator[RgbImage]:
+        """Of all frames, once."""
+        return (shown.squares[0] for shown in self)
 
     def square_of(self, index: int) -> RgbImage:
         """The first square of one frame, read apart. Raises MediaError if there is none of that index."""
-        image = read_frame(self.path, index, size=self._size if self._plain else None, fit=self._fit).image
+        image = read_frame(self.path, index, size=self._shape.size if self._plain else None, fit=self._shape.fit).image
         return self.squares(index, image)[0]
 
     def squares(self, index: int, image: RgbImage) -> tuple[RgbImage, ...]:
         """Of a frame as the reader gives it."""
         if self._plain:
             return (image,)
-        return tuple(extract(image, crop, self._size) for crop in self.crops(index))
+        return tuple(extract(image, crop, self._shape.size) for crop in self.crops(index))
 
 
 def open_footage(path: Path, framing: Framing, sightings: Sightings | None, shape: Shape, stack: ExitStack) -> Footage:
@@ -114,7 +131,9 @@ def open_footage(path: Path, framing: Framing, sightings: Sightings | None, shap
     plain = not shape.whole and not framing.adjusts and (sightings is None or not sightings.any)
     reader = stack.enter_context(VideoReader(path, size=shape.size if plain else None, fit=shape.fit))
     info = reader.info
-    framed = frame_video(sightings, (info.width, info.height), float(info.rate), framing)
+    # what is pasted back must stay clear of the border, where it fades
+    roomy = ROOMY_PASTED if shape.whole else ROOMY
+    framed = frame_video(sightings, (info.width, info.height), float(info.rate), framing, roomy=roomy)
     return Footage(reader, framed, shape, plain=plain)
 
 
@@ -148,7 +167,19 @@ def faceless_warnings(footage: Footage, name: str, option: str = "--driving-crop
 
 
 def find_faces(path: Path, detector: FaceDetector, clock: Clock) -> Sightings:
-    """The first pass over a video. Frames that are not looked at are decoded, but not converted. Raises MediaError."""
+    """What is seen in a video; remembered, so that many sources with one driver look at him once. Raises MediaError."""
+    file = check_input(path).stat()
+    key = (path.resolve(), file.st_size, file.st_mtime_ns, detector.version)
+    if key not in _remembered:
+        found = _look_through(path, detector, clock)
+        while len(_remembered) >= REMEMBERED:
+            del _remembered[next(iter(_remembered))]
+        _remembered[key] = found
+    return _remembered[key]
+
+
+def _look_through(path: Path, detector: FaceDetector, clock: Clock) -> Sightings:
+    """The first pass. Frames that are not looked at are decoded, but not converted."""
     scanner = FaceScanner(detector, every=LOOK_EVERY)
     with VideoReader(path) as reader:
         pictures = reader.pictures()

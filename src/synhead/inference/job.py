@@ -9,6 +9,7 @@ from typing import Literal
 from synhead.config import ConfigError
 from synhead.data.codecs import CodecChoice
 from synhead.faces.framing import Framing
+from synhead.inference.retargeting import Strengths
 
 __all__ = ["AnimationJob", "OutputOptions"]
 
@@ -52,7 +53,7 @@ class AnimationJob:
 
     ``framing`` and ``driving_framing``: which squares of them the model sees. ``reference``: index of the driving frame
     whose pose is taken to be the source's (relative motion). None: the frame most like the source where faces can be
-    compared, that of the template, else the first.
+    compared, that of the template, else the first. ``openings``: how large movements of mouth and eyes become.
     """
 
     source: Path
@@ -61,4 +62,9 @@ class AnimationJob:
     framing: Framing = field(default_factory=Framing)
     driving_framing: Framing = field(default_factory=Framing)
     reference: int | None = None
+    openings: Strengths = field(default_factory=Strengths)
     options: OutputOptions = field(default_factory=OutputOptions)
+
+    def __post_init__(self) -> None:
+        if len(self.driving_framing.face.split(",")) > 1 or self.driving_framing.face == "all":
+            raise ConfigError("one face drives: choose largest, leftmost or one number for the driver's face")

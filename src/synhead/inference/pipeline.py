@@ -16,11 +16,13 @@ from synhead.data.prefetch import prefetch
 from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
 from synhead.inference.composition import Composition, Layout, Step
-from synhead.inference.drivers import timed
+from synhead.inference.drivers import Moves, timed
 from synhead.inference.footage import Footage
 from synhead.inference.job import AnimationJob
+from synhead.inference.openings import measure, retargeted
 from synhead.inference.reference_choice import Reference, choose_reference
 from synhead.inference.report import AnimationReport, StageSeconds
+from synhead.inference.retargeting import Strengths
 from synhead.inference.scene import Scene, open_scene
 from synhead.inference.sources import Photo
 from synhead.inference.steps import footage_steps, photo_steps
@@ -50,17 +52,12 @@ def animate_video(
     clock, frames = Clock(), 0
     with ExitStack() as stack:
         scene = open_scene(animator, job, clock, stack)
-        layout = Layout(
-            pasted=scene.pasted,
-            max_side=job.options.max_side,
-            side_by_side=job.options.side_by_side,
-            label=job.options.label,
-        )
-        composition = Composition(layout, scene.output_size(layout, animator.image_size))
+        composition = _composition(animator, job, scene)
         marked = replace(statement or Statement(), source_type="composite" if scene.pasted else "trained")
         spec = _spec(job, scene, composition.size, marked)
         reference = choose_reference(animator, job, scene, clock)
-        steps = _steps(animator, job, scene, reference.keypoints, clock, stack)
+        motion = _motion(animator, job, scene, reference, clock)
+        steps = _steps(animator, job, scene, motion, clock, stack)
         with clock.stage("encode"), open_output(job.output, spec) as output:
             while (step := _next(steps, clock)) is not None:
                 with clock.stage("paste"):
@@ -70,8 +67,17 @@ def animate_video(
                 if progress is not None:
                     progress(frames, scene.expected)
             audio = output.audio
-        written = _Written(frames, composition.size, audio, marked.source_uri)
+        written = _Written(frames, composition.size, audio, marked.source_uri, motion.warnings)
         return _report(scene, reference, written, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Motion:
+    """What the driver does, and where relative motion starts from."""
+
+    moves: Iterator[Moves]
+    origin: Keypoints | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class _Written:
     size: tuple[int, int]
     audio: AudioMode
     marked: str
+    warnings: tuple[str, ...]
 
 
 def _report(scene: Scene, reference: Reference, written: _Written, clock: Clock) -> AnimationReport:
@@ -104,7 +111,7 @@ def _report(scene: Scene, reference: Reference, written: _Written, clock: Clock)
         reference_reason=reference.reason,
         faceless=scene.faceless(),
         source_faceless=scene.source_faceless(),
-        warnings=(*scene.warnings, *reference.warnings),
+        warnings=(*scene.warnings, *reference.warnings, *written.warnings),
         seconds=seconds,
     )
 
@@ -133,15 +140,33 @@ def _spec(job: AnimationJob, scene: Scene, size: tuple[int, int], statement: Sta
     )
 
 
+def _composition(animator: Animator, job: AnimationJob, scene: Scene) -> Composition:
+    layout = Layout(
+        pasted=scene.pasted,
+        max_side=job.options.max_side,
+        side_by_side=job.options.side_by_side,
+        label=job.options.label,
+    )
+    return Composition(layout, scene.output_size(layout, animator.image_size))
+
+
+def _motion(animator: Animator, job: AnimationJob, scene: Scene, reference: Reference, clock: Clock) -> _Motion:
+    moves = scene.driver.moves(animator, clock)
+    if job.openings == Strengths():
+        return _Motion(moves, reference.keypoints)
+    with clock.stage("faces"):
+        measured = measure(animator, scene.driver, reference.index)
+    return _Motion(retargeted(moves, measured, job.openings), reference.keypoints, measured.warnings)
+
+
 def _steps(
-    animator: Animator, job: AnimationJob, scene: Scene, origin: Keypoints | None, clock: Clock, stack: ExitStack
+    animator: Animator, job: AnimationJob, scene: Scene, motion: _Motion, clock: Clock, stack: ExitStack
 ) -> Iterator[Step]:
-    driving = scene.driver.moves(animator, clock)
     if isinstance(scene.source, Photo):
-        return photo_steps(animator, scene.source, driving, origin)
+        return photo_steps(animator, scene.source, motion.moves, motion.origin)
     ahead = stack.enter_context(closing(prefetch(scene.source, WHOLE_FRAMES_AHEAD)))
     sound: Literal["driver", "source"] = "driver" if job.options.audio == "driver" else "source"
-    return footage_steps(animator, scene.source, timed(ahead, clock), driving, origin, clock_of=sound)
+    return footage_steps(animator, scene.source, timed(ahead, clock), motion.moves, motion.origin, clock_of=sound)
 
 
 def _next(steps: Iterator[Step], clock: Clock) -> Step | None:

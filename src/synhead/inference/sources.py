@@ -61,7 +61,7 @@ def open_source(
             raise no_image from None
     with clock.stage("faces"):
         framed = frame_photo(image, framing, detector)
-        if framed.faces or framing.adjusts:
+        if framed.faces or framing.adjusts or (shape.whole and framing.crop == "center"):
             squares = tuple(extract(image, crop, shape.size) for crop in framed.crops)
         else:
             squares = (fit_image(image, shape.size, shape.fit),)

@@ -48,9 +48,15 @@ def _download(repo: str, revision: str | None) -> Path:
 
 def verify_sha256(path: Path, expected: str) -> None:
     """Raise CheckpointError unless the file has the SHA-256 ``expected`` (lower-case hexadecimal)."""
+    found = file_sha256(path)
+    if found != expected:
+        raise CheckpointError(f"{path} has SHA-256 {found} instead of {expected}: download it again")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, lower-case hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    if digest.hexdigest() != expected:
-        raise CheckpointError(f"{path} has SHA-256 {digest.hexdigest()} instead of {expected}: download it again")
+    return digest.hexdigest()

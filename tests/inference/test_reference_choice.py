@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synhead.data.errors import MediaError
+from synhead.faces.analyzer import FaceLandmarks
+from synhead.faces.boxes import bounding_box
+from synhead.faces.framing import Framing
+from synhead.inference import footage, reference_choice
+from synhead.inference.animator import Animator, AnimatorOptions
+from synhead.inference.clock import Clock
+from synhead.inference.job import AnimationJob
+from synhead.inference.recording import record_video
+from synhead.inference.reference_choice import choose_reference
+from synhead.inference.scene import open_scene
+from synhead.inference.template_file import write_template
+from tests.data.video_factory import write_clip
+from tests.faces.pictures import RedDetector, painted
+from tests.inference.engine_double import ShiftEngine
+
+SIZE = (160, 120)
+FACE = (50, 30, 90, 80)
+
+
+class MouthAnalyzer:
+    """A mesh whose mouth is as wide open as the brightness of the picture's corner says."""
+
+    version = "mouth"
+
+    def landmarks(self, image):
+        points = np.random.default_rng(0).normal(scale=20, size=(478, 2)).astype(np.float32)
+        points[13], points[78], points[308] = (50, 50), (40, 50), (60, 50)
+        points[14] = (50, 50 + image[:4, :4].mean() / 10)
+        return (FaceLandmarks(points, points[:, 0].copy(), bounding_box(points), 1.0),)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _doubles(monkeypatch):
+    monkeypatch.setattr(footage, "open_detector", RedDetector)
+    monkeypatch.setattr(reference_choice, "open_analyzer", MouthAnalyzer)
+
+
+@pytest.fixture
+def animator(model) -> Animator:
+    animator = Animator(model, AnimatorOptions(batch_size=2))
+    animator.engine = ShiftEngine(64)
+    return animator
+
+
+def picture(grey: int) -> np.ndarray:
+    image = painted(*SIZE, FACE)
+    image[(image == 120).all(axis=-1)] = grey
+    return image
+
+
+@pytest.fixture
+def driving(tmp_path):
+    greys = [20, 40, 60, 80, 100, 140, 180, 140, 100, 60]
+    return write_clip(tmp_path / "d.mp4", len(greys), size=SIZE, pictures=[picture(grey) for grey in greys])
+
+
+def chosen(animator, tmp_path, driving, **fields):
+    source = tmp_path / "photo.png"
+    Image.fromarray(picture(178)).save(source)
+    job = AnimationJob(source=source, driving=driving, output=tmp_path / "out.mp4", **fields)
+    with ExitStack() as stack:
+        scene = open_scene(animator, job, Clock(), stack)
+        return choose_reference(animator, job, scene, Clock())
+
+
+def test_the_frame_most_like_the_portrait_is_found_and_told(animator, tmp_path, driving):
+    found = chosen(animator, tmp_path, driving)
+    assert found.index == 6
+    assert "driver frame 6 fits the portrait best" in found.reason
+    assert found.keypoints is not None
+
+
+def test_a_named_frame_is_taken(animator, tmp_path, driving):
+    assert chosen(animator, tmp_path, driving, reference=3).reason == "driver frame 3, as named"
+    with pytest.raises(MediaError, match="from 0 to 9"):
+        chosen(animator, tmp_path, driving, reference=10)
+
+
+def test_without_faces_the_first(animator, tmp_path, driving):
+    middle = Framing(crop="center")
+    found = chosen(animator, tmp_path, driving, framing=middle, driving_framing=middle)
+    assert (found.index, found.keypoints) == (0, None)
+
+
+def test_a_template_brings_its_own(animator, tmp_path, driving):
+    template = record_video(animator, driving, reference=4).template
+    write_template(tmp_path / "m.safetensors", template)
+    found = chosen(animator, tmp_path, tmp_path / "m.safetensors")
+    assert (found.index, found.reason) == (4, "driver frame 4, as recorded")
