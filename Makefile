@@ -75,6 +75,6 @@ $(STAMPS)/demo: $(STAMPS)/torch pyproject.toml
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/torch pyproject.toml
-	@echo "installing synhead[dev,faces] into $(VENV)"
-	@$(PIP) --editable '.[dev,faces]'
+	@echo "installing synhead[dev] into $(VENV)"
+	@$(PIP) --editable '.[dev]'
 	@touch $@
