@@ -92,7 +92,12 @@ def test_ctrl_c_from_outside(inputs: tuple[Path, Path], tmp_path: Path) -> None:
         for index in range(3000):
             writer.write(frames[index % len(frames)])
     before = contents(tmp_path)
-    given = [sys.executable, "-c", "import sys; from synhead.app.cli import main; main(sys.argv[1:])"]
+    # what runs in the background inherits that the signal is ignored
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from synhead.app.cli import main; main(sys.argv[1:])"
+    )
+    given = [sys.executable, "-c", code]
     given += ["animate", portrait, long, "-o", tmp_path / "out.mp4", *MIDDLE]
     running = subprocess.Popen([str(part) for part in given], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60

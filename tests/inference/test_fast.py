@@ -137,10 +137,3 @@ print([m for m in "torch._dynamo triton torchvision onnxruntime torch.onnx".spli
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not fast.can_compile(torch.device("cpu")), reason="no C++ compiler")
-def test_compiled(model, portrait):
-    found = drawn(FastEngine(model, compiled=True), portrait)
-    assert np.abs(found - drawn(EagerEngine(model), portrait)).max() <= 1

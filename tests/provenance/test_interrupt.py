@@ -15,8 +15,10 @@ from tests.output_kinds import FOLDER, contents, write
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background inherits that it is ignored
 from synhead.data.outputs import open_output
 from synhead.provenance.marker import default_marker
 from tests.output_kinds import pictures, spec
