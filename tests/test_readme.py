@@ -72,9 +72,9 @@ def test_python_runs(users_folder: Path) -> None:
     assert len(list(read_frames(users_folder / "out.mp4"))) == FRAMES
 
 
-def test_six_lines() -> None:
+def test_five_lines() -> None:
     first = [line for line in blocks("python")[0].splitlines() if line.strip()]
-    assert len(first) == 6
+    assert len(first) == 5
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
