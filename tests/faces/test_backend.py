@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synhead.faces.analyzer import AnalyzerOptions, FaceError, FaceLandmarks
-from synhead.faces.batch import largest_faces
-from synhead.faces.boxes import bounding_box, intersection_over_union
+from synhead.faces.analyzer import AnalyzerOptions, FaceError
+from synhead.faces.boxes import intersection_over_union
 from synhead.faces.mediapipe_backend import find_task_file, open_analyzer, open_detector
 
 
@@ -118,7 +117,7 @@ def test_missing_package_names_the_remedy(monkeypatch):
 
 def test_faces_room_does_not_import_mediapipe():
     """The import must stay lazy: the core installs without it."""
-    code = "import synhead.faces.mediapipe_backend, synhead.faces.batch, sys; sys.exit('mediapipe' in sys.modules)"
+    code = "import synhead.faces.mediapipe_backend, sys; sys.exit('mediapipe' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -154,33 +153,3 @@ def test_damaged_task_file(tmp_path, portrait):
         open_analyzer(model=model).landmarks(portrait)
     with pytest.raises(FaceError, match="no face model"):
         open_analyzer(model=tmp_path / "other.task")
-
-
-class CountingAnalyzer:
-    """Stands in for mediapipe: no face in black pictures."""
-
-    version = "counting"
-    calls = 0
-
-    def landmarks(self, image):
-        CountingAnalyzer.calls += 1
-        points = np.full((478, 2), float(image.max()))
-        return () if image.max() == 0 else (FaceLandmarks(points, points[:, 0], bounding_box(points), 1.0),)
-
-    def close(self):
-        pass
-
-
-def test_batch_takes_the_largest_and_analyses_a_still_once():
-    groups = [np.zeros((3, 4, 4, 3), np.uint8), np.full((2, 4, 4, 3), 5, np.uint8)]
-    CountingAnalyzer.calls = 0
-    black, grey = largest_faces(groups, opener=CountingAnalyzer)
-    assert black == (None, None, None)
-    assert [face.points_px[0, 0] for face in grey if face] == [5, 5]
-    assert CountingAnalyzer.calls == 2
-
-
-def test_batch_in_threads_keeps_the_order():
-    groups = [np.full((1, 4, 4, 3), level, np.uint8) for level in (0, 3, 0, 9)]
-    found = [faces[0] for faces in largest_faces(groups, workers=2, opener=CountingAnalyzer)]
-    assert [face and face.points_px[0, 0] for face in found] == [None, 3, None, 9]
