@@ -87,9 +87,9 @@ def load_animator(
 ) -> tuple[Animator, LoadedModel]:
     """The chosen model ready to animate, and what it is. Raises CheckpointError or ConfigError."""
     from synhead.inference.animator import Animator, select_device, select_precision
-    from synhead.inference.engines import EngineOptions, make_engine
+    from synhead.inference.engines import EngineOptions, default_engine, make_engine
 
     chosen = select_device(device)
     loaded = load(choice, device=chosen)
-    engine = make_engine(loaded.model, EngineOptions(precision=select_precision(precision, chosen)))
-    return Animator(loaded.model, options, engine=engine), loaded
+    how = EngineOptions(name=default_engine(chosen), precision=select_precision(precision, chosen))
+    return Animator(loaded.model, options, engine=make_engine(loaded.model, how)), loaded

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from synhead.config import ConfigError
 from synhead.inference.engine import EagerEngine, Engine, Precision
 from synhead.model.talking_head import TalkingHead
@@ -40,6 +42,11 @@ class EngineOptions:
             raise ConfigError("the onnx engine, and no other, needs a graph: write one with synhead export")
         if self.name == "onnx" and self.precision != "fp32":
             raise ConfigError("the onnx engine runs in fp32; choose --precision fp32 or another engine")
+
+
+def default_engine(device: torch.device) -> EngineName:
+    """``prepared`` on a CPU. ``eager`` on a GPU, where the others have not been run yet (docs/speed.md)."""
+    return "prepared" if device.type == "cpu" else "eager"
 
 
 def make_engine(model: TalkingHead, options: EngineOptions | None = None) -> Engine:
