@@ -107,23 +107,32 @@ def replacing(path: Path, finish: Callable[[Path], None] | None = None) -> Itera
 def replacing_folder(path: Path) -> Iterator[Path]:
     """An empty temporary folder beside ``path`` that takes its place at the end, removed if the block raises anything.
 
-    An earlier folder stays untouched until then. No system call exchanges folders portably: the earlier one is first
-    moved aside, and moved back if its place cannot be taken.
+    An earlier folder stays untouched until then.
     """
-    temporary, aside = _temporary(path), _temporary(path)
+    temporary = _temporary(path)
     try:
         temporary.mkdir()
         yield temporary
-        if path.exists():
-            path.replace(aside)
-        try:
-            temporary.replace(path)
-        except BaseException:
-            if aside.exists():
-                aside.replace(path)
-            raise
+        move_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def move_folder(folder: Path, path: Path) -> None:
+    """Let ``folder`` take the place of ``path``, and remove the folder that stood there.
+
+    No system call exchanges folders portably: the earlier one is first moved aside, and moved back if its place cannot
+    be taken.
+    """
+    aside = _temporary(path)
+    if path.exists():
+        path.replace(aside)
+    try:
+        folder.replace(path)
+    except BaseException:
+        if aside.exists():
+            aside.replace(path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
