@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,9 +50,7 @@ def check_output(path: Path, *, inputs: Sequence[Path] = (), suffixes: Collectio
         for given in inputs:
             if given.exists() and (given.resolve() == target or (target.exists() and given.samefile(target))):
                 raise MediaError(f"output {path} is the input {given}; choose another name for the output")
-        probe = _temporary(target)
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        _probe(target.parent)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, MediaError):
             raise
@@ -75,9 +74,7 @@ def check_folder_output(path: Path, *, inputs: Sequence[Path], ours: Callable[[P
                 raise MediaError(f"output {path} holds the input {given}; choose another name for the output")
         if target.is_dir() and any(target.iterdir()) and not ours(target):
             raise MediaError(f"{path} holds other files; choose an empty folder or a new name")
-        probe = _temporary(target)
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        _probe(target.parent)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, MediaError):
             raise
@@ -135,6 +132,12 @@ def move_folder(folder: Path, path: Path) -> None:
             aside.replace(path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _probe(folder: Path) -> None:
+    """OSError if no file can be made in ``folder``; where the system can, it is one that never has a name."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _temporary(path: Path) -> Path:

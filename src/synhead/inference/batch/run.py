@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.inference.batch.jobs_file import BatchJob
@@ -18,6 +18,7 @@ from synhead.provenance.statement import Statement
 __all__ = ["AnimatorRunner", "Runner", "Watcher", "run_jobs"]
 
 
+@runtime_checkable
 class Runner(Protocol):
     """Makes an output. Errors are raised, and nothing half-written is left."""
 
@@ -29,6 +30,7 @@ class Runner(Protocol):
         """Write ``job.output``."""
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Is told what happens."""
 
@@ -57,7 +59,7 @@ class AnimatorRunner:
     @property
     def made_by(self) -> str:
         """See Runner: the weights' hash, or the name of untrained ones."""
-        return self._statement.model_sha256 or self._statement.model or ""
+        return self._statement.model_sha256 or self._statement.model
 
     def run(self, job: AnimationJob, options: AnimatorOptions, progress: Progress) -> AnimationReport:
         """See Runner."""
