@@ -89,6 +89,25 @@ def test_some_failed(run: Run, jobs: Callable[..., Path], tmp_path: Path) -> Non
     assert "a.mp4: its line or the model has changed since" in stopped.err
 
 
+def test_a_fault_of_the_program_is_tried_again(
+    run: Run, jobs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = iter([True, False])
+
+    def frames(self: BatchProgress, done: int, total: int | None) -> None:
+        if next(faults, False):
+            raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(BatchProgress, "frames", frames)
+    finished = run("batch", jobs({"output": "a.mp4"}), *TINY, "--log", tmp_path / "logs")
+    assert finished.code == 0, finished.err
+    assert "a.mp4: ZeroDivisionError, a fault of the program" in finished.err
+    assert "it will be tried again" in finished.err
+    first, second = map(json.loads, (tmp_path / "logs" / "a.mp4.log").read_text().splitlines())
+    assert ("division by zero" in first["traceback"], second["attempt"]) == (True, 2)
+    assert files(tmp_path) == {"a.mp4", "logs"}
+
+
 @pytest.mark.parametrize("line", [{"output": "b.mp4", "colour": 1}, {"output": "a.mp4"}, {"output": 3}])
 def test_a_bad_file_before_any_work(
     run: Run, jobs: Callable[..., Path], tmp_path: Path, line: dict[str, object]

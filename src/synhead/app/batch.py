@@ -9,6 +9,7 @@ import typer
 
 from synhead.app.animate import statement_of, warn_if_untrained
 from synhead.app.console import remark, say
+from synhead.app.errors import explain
 from synhead.app.models import choose, load_animator
 from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
 
@@ -98,8 +99,9 @@ class _Teller:
         if self._log is not None:
             self._log.failed(attempt, error)
         self._advance(0 if again else 1)
+        fault = f"{type(error).__name__}, a fault of the program; --log DIR keeps its traceback"
         next_step = "; it will be tried again" if again else ""
-        remark(f"{attempt.job.name}: {' '.join(str(error).split())}{next_step}", style="yellow" if again else "red")
+        remark(f"{attempt.job.name}: {explain(error) or fault}{next_step}", style="yellow" if again else "red")
 
     def _advance(self, jobs: int) -> None:
         self._ended += jobs

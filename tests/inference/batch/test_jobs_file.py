@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +130,8 @@ def test_an_output_that_another_job_reads(tmp_path: Path) -> None:
     assert "the output of line 1" in told
 
 
-def test_jobs_are_values(tmp_path: Path) -> None:
-    (job,) = jobs_of(tmp_path, "a.mp4")
-    assert replace(job) == job
+def test_the_lines_of_the_documentation(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "batch.md").read_text(encoding="utf-8")
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(page.split("```json\n")[1].split("```")[0])
+    assert [job.name for job in read_jobs(path, batch_size=8)] == ["out/anna.mp4", "Ben nods", "out/cleo"]

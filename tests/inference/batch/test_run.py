@@ -169,6 +169,42 @@ def test_an_output_that_may_not_be_replaced(batch: Batch, calls: Path, tmp_path:
     assert files(tmp_path) == {"c", "jobs.jsonl.journal"}
 
 
+def test_what_waits_needs_its_inputs_no_more(
+    batch: Batch, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after ``made``: the next run only renames."""
+
+    def stop(staged: Path, output: Path) -> None:
+        del staged, output
+        raise KeyboardInterrupt
+
+    jobs, runner = jobs_of(tmp_path, "a.mp4"), FileRunner(calls)
+    with monkeypatch.context() as patch:
+        patch.setattr("synhead.inference.batch.queue.publish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            batch(jobs, runner)
+    assert not (tmp_path / "a.mp4").exists()
+    (tmp_path / "driving.mp4").unlink()
+    assert names(batch(jobs, runner).earlier) == runner.finished() == ["a.mp4"]
+    assert files(tmp_path) == {"a.mp4", "jobs.jsonl.journal"}
+
+
+def test_what_waits_is_looked_at(batch: Batch, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damage(staged: Path, output: Path) -> None:
+        del output
+        staged.write_text("half")
+        raise KeyboardInterrupt
+
+    jobs, runner = jobs_of(tmp_path, "a.mp4", options={"label": "x"}), FileRunner(calls)
+    with monkeypatch.context() as patch:
+        patch.setattr("synhead.inference.batch.queue.publish", damage)
+        with pytest.raises(KeyboardInterrupt):
+            batch(jobs, runner)
+    assert names(batch(jobs, runner).done) == ["a.mp4"]
+    assert (tmp_path / "a.mp4").read_text() == "x"
+    assert files(tmp_path) == {"a.mp4", "jobs.jsonl.journal"}
+
+
 def test_ctrl_c_leaves_nothing_and_the_next_run_goes_on(batch: Batch, calls: Path, tmp_path: Path) -> None:
     def stop(name: str) -> None:
         if name == "b.mp4":

@@ -92,7 +92,7 @@ class JobQueue:
         return tuple(job for job, _ in self._waiting)
 
     def take(self) -> Attempt | None:
-        """The next attempt; None if there is none, or after a failure if others are not to go on."""
+        """The next attempt; None if there is none now, or after a failure if others are not to go on."""
         if not self._waiting or (self.failed and not self._policy.keep_going):
             return None
         job, number = self._waiting.popleft()
@@ -159,7 +159,7 @@ class JobQueue:
         return False
 
     def _publish(self, job: BatchJob, made: Record) -> None:
-        check_paths((job.job.source, job.job.driving), job.job.output)
+        check_paths((), job.job.output)  # a folder may have been filled by others meanwhile
         publish(staged_path(job.job.output, made.attempt), job.job.output)
         self._journal.add(replace(made, event="done", time=time.time()))
 
