@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from synhead.app.console import remark, remarks
+from synhead.app.console import remark, remarks, results
 
 if TYPE_CHECKING:
     from synhead.training.preparation import PrepareProgress
@@ -66,6 +66,7 @@ class BatchProgress:
             TimeRemainingColumn(),
             console=remarks(),
             disable=not remarks().is_terminal,
+            redirect_stdout=results().is_terminal,  # or results on their way to a file would come out here
         )
         self._jobs = self._progress.add_task("batch", total=None, unit="jobs")
         self._frames = self._progress.add_task("", total=None, unit="frames")

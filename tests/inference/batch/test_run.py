@@ -189,6 +189,23 @@ def test_what_waits_needs_its_inputs_no_more(
     assert files(tmp_path) == {"a.mp4", "jobs.jsonl.journal"}
 
 
+def test_what_waits_is_forgotten_if_its_line_changed(
+    batch: Batch, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(staged: Path, output: Path) -> None:
+        del staged, output
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("synhead.inference.batch.queue.publish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            batch(jobs_of(tmp_path, "a.mp4", options={"label": "old"}), FileRunner(calls))
+    queue = batch(jobs_of(tmp_path, "a.mp4", options={"label": "new"}), FileRunner(calls))
+    assert names(queue.done) == ["a.mp4"]
+    assert (tmp_path / "a.mp4").read_text() == "new"
+    assert files(tmp_path) == {"a.mp4", "jobs.jsonl.journal"}
+
+
 def test_what_waits_is_looked_at(batch: Batch, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def damage(staged: Path, output: Path) -> None:
         del output
