@@ -104,10 +104,10 @@ def test_full_disk(tmp_path, name, full_disk):
 def test_unwritable_folder(tmp_path, name, monkeypatch):
     """By a refusing file system, as tests may run as root, whom permissions do not stop."""
 
-    def refuse(self, *args, **kwargs):
+    def refuse(**kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(MediaError, match="folder you may write to"):
         open_output(tmp_path / name, spec())
 

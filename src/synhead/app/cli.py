@@ -10,6 +10,7 @@ import typer
 
 from synhead.app.ablate import ablate
 from synhead.app.animate import animate
+from synhead.app.batch import batch
 from synhead.app.convert import convert
 from synhead.app.doctor import doctor
 from synhead.app.errors import guarded, show_traceback
@@ -55,6 +56,7 @@ def options(
 
 for command in (
     animate,
+    batch,
     record,
     verify,
     prepare,

@@ -1,4 +1,4 @@
-"""Progress in the terminal: of a video (frames, frames a second, time left), of a preparation (videos, clips)."""
+"""Progress in the terminal: of a video (frames, frames a second, time left), a batch (jobs), a preparation (clips)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from synhead.app.console import remark, remarks
+from synhead.app.console import remark, remarks, results
 
 if TYPE_CHECKING:
     from synhead.training.preparation import PrepareProgress
@@ -52,6 +52,45 @@ class FrameProgress:
     def update(self, done: int, total: int | None) -> None:
         """``done`` frames of ``total`` (None: unknown) are written."""
         self._progress.update(self._task, completed=done, total=total)
+
+
+class BatchProgress:
+    """Two bars, jobs and the frames of the current one; silent where standard error is no terminal."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}  ETA"),
+            TimeRemainingColumn(),
+            console=remarks(),
+            disable=not remarks().is_terminal,
+            redirect_stdout=results().is_terminal,  # or results on their way to a file would come out here
+        )
+        self._jobs = self._progress.add_task("batch", total=None, unit="jobs")
+        self._frames = self._progress.add_task("", total=None, unit="frames")
+
+    def __enter__(self) -> BatchProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def jobs(self, ended: int, total: int) -> None:
+        """``ended`` jobs of ``total`` are done or have failed."""
+        self._progress.update(self._jobs, completed=ended, total=total)
+
+    def begin(self, name: str) -> None:
+        """The bar of frames is that of another job."""
+        self._progress.reset(self._frames, description=name, total=None)
+
+    def frames(self, done: int, total: int | None) -> None:
+        """``done`` frames of ``total`` (None: unknown) are written."""
+        self._progress.update(self._frames, completed=done, total=total)
 
 
 class ClipProgress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,9 +50,7 @@ def check_output(path: Path, *, inputs: Sequence[Path] = (), suffixes: Collectio
         for given in inputs:
             if given.exists() and (given.resolve() == target or (target.exists() and given.samefile(target))):
                 raise MediaError(f"output {path} is the input {given}; choose another name for the output")
-        probe = _temporary(target)
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        _probe(target.parent)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, MediaError):
             raise
@@ -75,9 +74,7 @@ def check_folder_output(path: Path, *, inputs: Sequence[Path], ours: Callable[[P
                 raise MediaError(f"output {path} holds the input {given}; choose another name for the output")
         if target.is_dir() and any(target.iterdir()) and not ours(target):
             raise MediaError(f"{path} holds other files; choose an empty folder or a new name")
-        probe = _temporary(target)
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        _probe(target.parent)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, MediaError):
             raise
@@ -107,25 +104,40 @@ def replacing(path: Path, finish: Callable[[Path], None] | None = None) -> Itera
 def replacing_folder(path: Path) -> Iterator[Path]:
     """An empty temporary folder beside ``path`` that takes its place at the end, removed if the block raises anything.
 
-    An earlier folder stays untouched until then. No system call exchanges folders portably: the earlier one is first
-    moved aside, and moved back if its place cannot be taken.
+    An earlier folder stays untouched until then.
     """
-    temporary, aside = _temporary(path), _temporary(path)
+    temporary = _temporary(path)
     try:
         temporary.mkdir()
         yield temporary
-        if path.exists():
-            path.replace(aside)
-        try:
-            temporary.replace(path)
-        except BaseException:
-            if aside.exists():
-                aside.replace(path)
-            raise
+        move_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def move_folder(folder: Path, path: Path) -> None:
+    """Let ``folder`` take the place of ``path``, and remove the folder that stood there.
+
+    No system call exchanges folders portably: the earlier one is first moved aside, and moved back if its place cannot
+    be taken.
+    """
+    aside = _temporary(path)
+    if path.exists():
+        path.replace(aside)
+    try:
+        folder.replace(path)
+    except BaseException:
+        if aside.exists():
+            aside.replace(path)
+        raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _probe(folder: Path) -> None:
+    """OSError if no file can be made in ``folder``; where the system can, it is one that never has a name."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _temporary(path: Path) -> Path:
