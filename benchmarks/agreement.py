@@ -6,7 +6,8 @@
 Every seed is trained twice, by --reference (fp32, eager) and by --candidate (bf16, compiled); the seed decides weights,
 pairs and warps. The distance between the two curves of a seed is set against the distance between the curves of two
 seeds, both as mean absolute differences of curves averaged over --window steps. Agreement: the first is the smaller
-one, of the total and of every term. Writes agreement.json and agreement.png; exit code 1 without agreement.
+one, of the total and of every term. Writes agreement.json and agreement.png; exit code 1 without agreement. The curves
+of every run are kept in OUT, so that a call that was cut off goes on with the runs that are missing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from synhead.config import preset
+from synhead.config import preset, to_json
 from synhead.data.cache import open_store
 from synhead.data.clips import open_clips
 from synhead.data.pairs import BatchFormat, PairSampler
@@ -41,6 +42,8 @@ from synhead.types import NDArray
 
 Curves = dict[str, NDArray[np.float64]]
 """Values by term, one a step; NaN where the term was off."""
+
+SETTINGS = "settings"
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,19 @@ def train(config: RunConfig, store: FrameStore, device: str) -> Curves:
     return {name: np.array([float(terms.get(name, torch.nan)) for terms in found]) for name in names}
 
 
+def recall(config: RunConfig, store: FrameStore, device: str, path: Path) -> Curves:
+    """The curves of an earlier call with the same settings, else those of a training; kept in ``path``."""
+    settings = f"{device} {store.table.names} {to_json(config)}"
+    if path.is_file():
+        kept = np.load(path)
+        if str(kept[SETTINGS]) == settings:
+            return {name: kept[name] for name in kept.files if name != SETTINGS}
+    curves = train(config, store, device)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **curves, **{SETTINGS: np.array(settings)})
+    return curves
+
+
 def smooth(curve: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """Means over ``window`` steps of the part where the term was on."""
     values = curve[~np.isnan(curve)]
@@ -176,7 +192,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for mode in (options.reference, options.candidate):
         for seed in options.seeds:
             begun = time.perf_counter()
-            curves = train(configure(options, mode, seed), store, options.device)
+            kept = options.out / f"{mode.precision}-{mode.compile}-{seed}.npz"
+            curves = recall(configure(options, mode, seed), store, options.device, kept)
             runs.setdefault(str(mode), []).append(curves)
             seconds = time.perf_counter() - begun
             print(f"{mode}, seed {seed}: last total {curves['total'][-1]:.4f}, {seconds:.0f} s", flush=True)

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -34,6 +34,7 @@ import torch
 
 from synhead.app.models import untrained
 from synhead.config import PRESETS
+from synhead.faces.framing import Framing
 from synhead.inference.cost import measure_cost
 from synhead.inference.engine import EagerEngine, Engine
 from synhead.inference.engines import ENGINES, EngineOptions, make_engine
@@ -69,7 +70,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", nargs="+", default=["lite"], choices=tuple(PRESETS), help="untrained weights")
-    parser.add_argument("--checkpoint", type=Path, nargs="*", default=[], help="checkpoint folders, besides --preset")
+    parser.add_argument(
+        "--checkpoint", type=Path, nargs="*", default=[], help="checkpoint folders, instead of --preset"
+    )
     parser.add_argument("--engine", nargs="+", default=["published", "eager", "prepared"], choices=ENGINE_NAMES)
     parser.add_argument("--precision", nargs="+", default=["fp32"], choices=("fp32", "bf16"))
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
@@ -260,21 +263,29 @@ def picture(seed: int, size: int) -> np.ndarray:
 
 
 def measure(model: TalkingHead, options: argparse.Namespace) -> tuple[list[Result], list[str]]:
-    """All cases of one model in turns, and what --check found wrong."""
-    cases = []
+    """All cases of one model in turns, and what failed or was found wrong by --check."""
+    cases, failed = [], []
     for name, precision, batch in itertools.product(options.engine, options.precision, options.batch):
         if name == "published" and (precision, batch) != ("fp32", 1):
             continue  # the yardstick is one
         if name == "onnx" and precision != "fp32":
             continue
-        cases.append(Case(model, name, precision, batch, options))
+        try:
+            cases.append(Case(model, name, precision, batch, options))
+        except Exception as error:  # no compiler, no memory: the others are measured all the same
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            failed.append(f"{model.config.name} {name} {precision} batch {batch} FAILED: {reason}")
+            print(failed[-1], flush=True)
+    if not cases:
+        return [], failed
     for _ in range(options.rounds):
         for case in cases:
             case.turn(options.calls)
     published = next((case for case in cases if case.name == "published"), None)
     gmac = measure_cost(model).driving_frame
     floor_s = 2 * gmac * 1e9 / (options.tflops * 1e12) if cases[0].device.type == "cuda" else None
-    return [case.result(published, floor_s) for case in cases], check(model, cases) if options.check else []
+    wrong = check(model, cases) if options.check else []
+    return [case.result(published, floor_s) for case in cases], failed + wrong
 
 
 def check(model: TalkingHead, cases: Sequence[Case]) -> list[str]:
@@ -298,15 +309,19 @@ def end_to_end(model: TalkingHead, video: Path, options: argparse.Namespace) -> 
     """From mp4 to mp4 with the last engine named: seconds of each stage, frames a second."""
     from synhead.data.image import write_image  # noqa: PLC0415 - needs Pillow
     from synhead.inference.animator import Animator, AnimatorOptions  # noqa: PLC0415
-    from synhead.inference.pipeline import animate_video  # noqa: PLC0415 - needs PyAV
+    from synhead.inference.pipeline import AnimationJob, animate_video  # noqa: PLC0415 - needs PyAV
 
     engine = build(model, options.engine[-1], options.precision[-1], options.batch[-1])
     animator = Animator(model, AnimatorOptions(batch_size=options.batch[-1]), engine=engine)
     with tempfile.TemporaryDirectory() as folder:
         portrait = Path(folder) / "portrait.png"
         write_image(portrait, picture(0, model.config.image_size))
+        square = Framing(crop="center")  # noise has no face
+        job = AnimationJob(
+            source=portrait, driving=video, output=Path(folder) / "out.mp4", framing=square, driving_framing=square
+        )
         start = time.perf_counter()
-        report = animate_video(animator, portrait, video, Path(folder) / "out.mp4")
+        report = animate_video(animator, job)
         passed = time.perf_counter() - start
     return {model.config.name: {**asdict(report.seconds), "all": passed, "fps": report.frames / passed}}
 
@@ -339,6 +354,19 @@ def show(results: Sequence[Result]) -> None:
         print(f"{r.preset} {r.engine} {r.precision} batch {r.batch}, ms a frame: {parts}")
 
 
+def device_name(options: argparse.Namespace) -> str:
+    """On what it was measured."""
+    return torch.cuda.get_device_name() if options.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
+
+
+def write(results: Sequence[Result], extra: Mapping[str, object], options: argparse.Namespace) -> None:
+    """What was measured so far, if a file is wished for."""
+    if options.json:
+        found = [asdict(result) for result in results]
+        report = {"torch": torch.__version__, "device": device_name(options), "results": found, **extra}
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     options = parse_arguments(argv)
@@ -355,16 +383,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong += found
         if options.video:
             extra |= {"end_to_end": {**extra.get("end_to_end", {}), **end_to_end(model, options.video, options)}}  # type: ignore[dict-item]
+        write(results, extra, options)  # after each model: the machine may be taken away
     if options.against:
         extra["against_s"] = against(options.against, options.rounds)
-    device = torch.cuda.get_device_name() if options.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
-    print(f"torch {torch.__version__} on {device}")
+        write(results, extra, options)
+    print(f"torch {torch.__version__} on {device_name(options)}")
     show(results)
     for name, value in extra.items():
         print(f"{name}: {value}")
-    if options.json:
-        report = {"torch": torch.__version__, "device": device, "results": [asdict(r) for r in results], **extra}
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for line in wrong:
         print(f"WRONG: {line}", file=sys.stderr)
     return 1 if wrong else 0

@@ -38,6 +38,8 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, float]]] = {
 }
 """Perceptual network and weights of further terms."""
 
+EVALUATED = ("psnr", "l1", "ssim", "akd.mediapipe", "mouth.mediapipe", "eyes.mediapipe")
+
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; see the module."""
@@ -82,14 +84,49 @@ def evaluate_command(variant: str, options: argparse.Namespace) -> list[str]:
     return [*command, "--save-frames", str(folder / "frames"), "--out", str(folder / "evaluation")]
 
 
+def iterations_done(variant: str, options: argparse.Namespace) -> int:
+    """Of the newest checkpoint; validation figures may be older."""
+    newest = options.out / variant / "checkpoints" / "last"
+    return int(newest.read_text().rpartition("-")[2]) if newest.is_file() else 0
+
+
 def figures(variant: str, options: argparse.Namespace) -> dict[str, float]:
-    """The last validation and the speed of a run."""
-    lines = (options.out / variant / "metrics.jsonl").read_text().splitlines()
+    """The last validation, the speed, and what ``synhead evaluate`` could measure here."""
+    folder = options.out / variant
+    metrics, report = folder / "metrics.jsonl", folder / "evaluation" / "report.json"
     last: dict[str, float] = {}
-    for line in lines:
+    for line in metrics.read_text().splitlines() if metrics.is_file() else ():
         last |= json.loads(line)
-    wanted = ("iteration", "validation/psnr", "validation/l1", "speed/samples_per_second")
-    return {name: last[name] for name in wanted if name in last}
+    found = {name: last[name] for name in ("speed/samples_per_second", "validation/psnr") if name in last}
+    if report.is_file():
+        row = json.loads(report.read_text())["rows"][0]["figures"]
+        found |= {name: row[name]["value"] for name in EVALUATED if row.get(name, {}).get("value") is not None}
+    return found
+
+
+def finish(variant: str, options: argparse.Namespace, minutes: float | None) -> bool:
+    """Train and evaluate a variant, or go on with it; whether it is finished."""
+    print(f"{variant}: training", flush=True)
+    subprocess.run(train_command(variant, options, minutes), check=True)
+    done = iterations_done(variant, options)
+    if done < options.iterations:
+        print(f"{variant}: cut short at iteration {done}; call again", flush=True)
+        return False
+    if options.frames:
+        subprocess.run(evaluate_command(variant, options), check=True)
+    found = {"iteration": done, **figures(variant, options)}
+    (options.out / variant / "finished.json").write_text(json.dumps(found) + "\n")
+    return True
+
+
+def write_table(options: argparse.Namespace) -> None:
+    """All variants that are finished, those of earlier calls too."""
+    finished = {name: options.out / name / "finished.json" for name in VARIANTS}
+    table = {name: json.loads(path.read_text()) for name, path in finished.items() if path.is_file()}
+    for variant, row in sorted(table.items(), key=lambda item: -item[1].get("psnr", item[1].get("validation/psnr", 0))):
+        print(f"{variant:28}" + "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "losses.json").write_text(json.dumps(table, indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,28 +134,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
     if options.features is None and any(VARIANTS[name][0] == "local" for name in options.only):
         sys.exit("give --features (made by benchmarks/features.py), or leave the features* variants out with --only")
-    begun, table = time.monotonic(), dict[str, dict[str, float]]()
+    begun, waiting = time.monotonic(), 0
     for variant in options.only:
-        done = options.out / variant / "finished.json"
-        if not done.is_file():
-            left = None if options.max_minutes is None else options.max_minutes - (time.monotonic() - begun) / 60
-            if left is not None and left <= 0:
-                print(f"{variant}: no time left; call again", flush=True)
-                continue
-            print(f"{variant}: training", flush=True)
-            subprocess.run(train_command(variant, options, left), check=True)
-            found = figures(variant, options)
-            if found.get("iteration", 0) < options.iterations:
-                print(f"{variant}: cut short at iteration {found.get('iteration')}; call again", flush=True)
-                continue
-            if options.frames:
-                subprocess.run(evaluate_command(variant, options), check=True)
-            done.write_text(json.dumps(found) + "\n")
-        table[variant] = json.loads(done.read_text())
-    for variant, row in sorted(table.items(), key=lambda item: -item[1].get("validation/psnr", 0.0)):
-        print(f"{variant:28}" + "  ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in row.items()))
-    (options.out / "losses.json").write_text(json.dumps(table, indent=2) + "\n")
-    return 0 if len(table) == len(options.only) else 1
+        if (options.out / variant / "finished.json").is_file():
+            continue
+        left = None if options.max_minutes is None else options.max_minutes - (time.monotonic() - begun) / 60
+        if left is not None and left <= 0:
+            print(f"{variant}: no time left; call again", flush=True)
+            waiting += 1
+        elif not finish(variant, options, left):
+            waiting += 1
+    write_table(options)
+    return 1 if waiting else 0
 
 
 if __name__ == "__main__":

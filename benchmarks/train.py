@@ -322,11 +322,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             if fabric.is_global_zero:
                 print(show(results[-1]), flush=True)
         release(fabric)
-    if options.out is not None and fabric.is_global_zero:
-        options.out.mkdir(parents=True, exist_ok=True)
-        report = {"torch": torch.__version__, "results": [asdict(r) for r in results], "failures": failures}
-        (options.out / "train.json").write_text(json.dumps(report, indent=2) + "\n")
+        if options.out is not None and fabric.is_global_zero:  # after each: the machine may be taken away
+            write(results, failures, options.out)
     return 1 if failures else 0
+
+
+def write(results: Sequence[Figures], failures: Sequence[dict[str, Any]], folder: Path) -> None:
+    """What was measured so far, as train.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    report = {"torch": torch.__version__, "results": [asdict(r) for r in results], "failures": failures}
+    (folder / "train.json").write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

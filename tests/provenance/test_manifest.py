@@ -8,10 +8,11 @@ from pathlib import Path
 import c2pa
 import pytest
 
+from synhead.config.version import version
 from synhead.provenance.credentials import Credentials
 from synhead.provenance.manifest import MEDIA_TYPES, read_manifest
 from synhead.provenance.marker import Marker
-from synhead.provenance.statement import SOURCE_TYPES, Statement, version
+from synhead.provenance.statement import SOURCE_TYPES, Statement
 from tests.output_kinds import write
 from tests.provenance.conftest import SAID
 

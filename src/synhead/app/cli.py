@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -24,6 +23,7 @@ from synhead.app.score import score
 from synhead.app.study import study
 from synhead.app.train import train
 from synhead.app.verify import verify
+from synhead.config.version import version
 
 app = typer.Typer(
     name="synhead",
@@ -37,7 +37,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> bool:
     if wanted:
-        typer.echo(f"synhead {metadata.version('synhead')}")
+        typer.echo(f"synhead {version()}")
         raise typer.Exit
     return wanted
 

@@ -15,6 +15,7 @@ import typer
 
 from synhead.app.console import remarks, results, say
 from synhead.app.models import CHECKPOINT_VARIABLE, find_checkpoint, untrained
+from synhead.config.version import version
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,7 @@ def doctor() -> None:
 def _software() -> Iterator[Finding]:
     import torch  # heavy imports wait until a command runs
 
-    yield Finding(topic="synhead", fact=metadata.version("synhead"))
+    yield Finding(topic="synhead", fact=version())
     yield Finding(topic="python", fact=f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     yield Finding(topic="torch", fact=f"{torch.__version__}, built for {build}")

@@ -184,6 +184,8 @@ def _compile(function: Callable[..., Tensor], device: torch.device) -> Callable[
     if not can_compile(device):
         _log.warning("no compiler for %s (Triton on a GPU, g++ on a CPU): running uncompiled", device)
         return function
+    if device.type == "cpu":
+        _log.warning("compiling for the CPU: the first frame waits for minutes; the prepared engine starts at once")
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     compiled: Callable[..., Tensor] = torch.compile(function, dynamic=False, fullgraph=True, mode=mode)
     return compiled

@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from synhead.config import ConfigError, from_json, to_json
+from synhead.config.version import version
 from synhead.data.files import check_input, check_output, replacing
 from synhead.inference.fingerprint import tensor_bytes
 from synhead.inference.template import MAX_FRAMES, MAX_KEYPOINTS, MotionTemplate, TemplateError, TemplateOrigin
@@ -56,7 +56,7 @@ def write_template(path: Path, template: MotionTemplate, *, inputs: Sequence[Pat
     }
     header = Header(
         version=FORMAT_VERSION,
-        synhead=metadata.version("synhead"),
+        synhead=version(),
         origin=template.origin,
         rate=str(template.rate),
         time_base=str(template.time_base),

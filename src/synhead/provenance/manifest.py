@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synhead.config.version import version
 from synhead.provenance import extras
 from synhead.provenance.errors import ProvenanceError
-from synhead.provenance.statement import GENERATOR, Statement, version
+from synhead.provenance.statement import GENERATOR, Statement
 
 if TYPE_CHECKING:
     import c2pa

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -35,8 +34,3 @@ class Statement:
     def source_uri(self) -> str:
         """IPTC's ``digitalSourceType``."""
         return SOURCE_TYPES[self.source_type]
-
-
-def version() -> str:
-    """Of the installed package."""
-    return metadata.version("synhead")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr, unescape
 
+from synhead.config.version import version
 from synhead.provenance.errors import ProvenanceError
-from synhead.provenance.statement import GENERATOR, Statement, version
+from synhead.provenance.statement import GENERATOR, Statement
 
 PACKET_ID = "W5M0MpCehiHzreSzNTczkc9d"  # the same in every XMP packet of the world
 NAMESPACE = "urn:synhead:provenance:1"

@@ -1,0 +1,153 @@
+"""The scripts of benchmarks/ run from end to end: tiny model, two short clips, a step or two."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.data.clip_factory import write_shard, write_video
+
+ROOT = Path(__file__).parents[1]
+LACKING = (
+    *("mediapipe", "skimage", "tensorboard", "c2pa", "cryptography", "fastapi"),
+    *("onnx", "onnxruntime", "onnxscript", "cv2", "torchvision"),
+)
+
+
+def script(name: str) -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    for number, name in enumerate(("a", "b", "c")):
+        write_video(folder / "raw" / f"{name}.mp4", clip=number, frames=6, size=64)
+    (folder / "set").mkdir()
+    write_shard(folder / "set" / "train-000.tar", folder / "raw", {"a": {"person": "a"}, "b": {"person": "b"}})
+    write_shard(folder / "set" / "val.tar", folder / "raw", {"c": {"person": "c"}})
+    return folder / "set"
+
+
+@pytest.fixture
+def lacking(tmp_path: Path) -> dict[str, str]:
+    """Environment of a machine that has only what training needs."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(f"import sys; sys.modules.update(dict.fromkeys({LACKING}))")
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT / "src")])}
+
+
+@pytest.mark.slow
+def test_agreement_compares_draws_and_goes_on(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    given = ["--data", str(clips), "--preset", "tiny", "--batch", "1", "--steps", "2", "--seeds", "0", "1"]
+    given += ["--adversarial-start", "1", "--perceptual", "none", "--window", "1", "--device", "cpu"]
+    given += ["--candidate", "tf32:off", "--out", str(out)]
+    module = script("agreement")
+    verdict = module["main"](given)
+    report = json.loads((out / "agreement.json").read_text())
+    assert verdict == 0, "TF32 is of GPUs: on a CPU both modes are the same"
+    assert {"total", "pixel", "discriminator_real"} <= report["terms"].keys()
+    assert report["terms"]["total"]["between_modes"] == 0 < report["terms"]["total"]["between_seeds"]
+    first, second = report["curves"]["fp32, eager"]
+    assert first["total"] != second["total"]
+    assert first["discriminator_real"][0] is None
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("*.npz")}
+    assert len(kept) == 4
+    assert module["main"](given) == verdict
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*.npz")} == kept
+    capsys.readouterr()
+
+
+def test_agreement_tells_modes_that_differ() -> None:
+    module = script("agreement")
+    seeds = [{"total": np.array([1.0, 2.0, 3.0])}, {"total": np.array([1.1, 2.1, 3.1])}]
+    near, far = ([{"total": curves["total"] + shift} for curves in seeds] for shift in (0.01, 1.0))
+    assert module["agrees"](module["compare"](seeds, near, 2)["total"])
+    found = module["compare"](seeds, far, 2)["total"]
+    assert not module["agrees"](found)
+    assert found["bias"] == pytest.approx(1.0)
+    assert found["between_seeds"] == pytest.approx(0.1)
+
+
+@pytest.mark.slow
+def test_losses_finish_what_was_cut_on_a_machine_that_lacks_much(
+    clips: Path, tmp_path: Path, lacking: dict[str, str]
+) -> None:
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        given = ["--data", str(clips), "--preset", "tiny", "--iterations", "11", "--frames", "1", "--out", "out", *more]
+        quick = "-- --device cpu --precision fp32 --compile off --batch 1 --set training.every.check=1"
+        return subprocess.run(
+            [sys.executable, str(ROOT / "benchmarks" / "losses.py"), *given, *quick.split()],
+            env=lacking, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    cut = run("--only", "pixel", "--max-minutes", "0.01")
+    assert cut.returncode == 1, cut.stderr[-2000:]
+    assert re.search(r"pixel: cut short at iteration \d; call again", cut.stdout)
+    done = run("--only", "pixel")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "going on from" in done.stdout + done.stderr
+    row = json.loads((tmp_path / "out" / "losses.json").read_text())["pixel"]
+    assert row["iteration"] == 11  # though the last validation was at 10
+    assert row["psnr"] > 0
+    assert "akd.mediapipe" not in row
+    assert len(list((tmp_path / "out" / "pixel" / "frames" / "synhead" / "c").glob("*.png"))) == 1
+
+    none_left = run("--only", "matching", "--max-minutes", "0.0")
+    assert none_left.returncode == 1
+    assert "pixel" in json.loads((tmp_path / "out" / "losses.json").read_text()), "earlier calls stay in the table"
+
+
+def test_train_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = "--preset tiny --batch 1 --precision fp32 --device cpu --steps 1 --windows 1 --warmup 1 --frames 16"
+    assert script("train")["main"]([*given.split(), "--perceptual", "none", "--out", str(tmp_path)]) == 0
+    (result,) = json.loads((tmp_path / "train.json").read_text())["results"]
+    assert result["samples_per_second"] > 0
+    assert result["tflop_per_sample"] > 0
+    assert "tiny" in capsys.readouterr().out
+
+
+def test_inference_checks_animates_and_survives_a_case_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("inference")
+    video = write_video(tmp_path / "v.mp4", frames=3, size=64)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    real = module["build"]
+    given = ["--preset", "tiny", "--engine", "published", "eager", "prepared", "--rounds", "1", "--device", "cpu"]
+    given += ["--check", "--video", str(video), "--json", str(tmp_path / "r.json"), "--resident"]
+    replaced = module["main"].__globals__
+    replaced["build"] = lambda model, name, *rest: fail() if name == "eager" else real(model, name, *rest)
+    assert module["main"]([*given, "--against", f"{sys.executable} -c pass"]) == 1
+    told = capsys.readouterr()
+    assert "tiny eager fp32 batch 1 FAILED: RuntimeError: out of memory" in told.err
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [result["engine"] for result in report["results"]] == ["published", "prepared"]
+    assert report["end_to_end"]["tiny"]["fps"] > 0
+    assert report["against_s"] > 0
+
+
+def test_nothing_that_a_training_machine_lacks_is_imported(lacking: dict[str, str]) -> None:
+    code = """
+import runpy, synhead.app.cli, synhead.app.training, synhead.app.evaluation
+from synhead.app.train import train
+for name in "train inference agreement features losses loader".split():
+    runpy.run_path(f"benchmarks/{name}.py")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=lacking, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
