@@ -211,10 +211,10 @@ def test_bad_outputs(tmp_path, name, remedy):
 def test_unwritable_folder(tmp_path, monkeypatch):
     """By a refusing file system, as tests may run as root, whom permissions do not stop."""
 
-    def refuse(self, *args, **kwargs):
+    def refuse(**kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(MediaError, match="folder you may write to"):
         VideoWriter(tmp_path / "a.mp4", rate=NTSC, size=SIZE)
 

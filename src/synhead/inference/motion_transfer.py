@@ -39,8 +39,8 @@ def transfer_motion(
 def matrix_power(matrix: Float[Tensor, "*b 2 2"], exponent: float) -> Float[Tensor, "*b 2 2"]:
     """exp(exponent log(matrix)), the real principal power: half of a rotation turns by half, of a scaling by its root.
 
-    A matrix with an eigenvalue at or below zero (mirrored or collapsed) has none; it is interpolated entry by entry
-    from the identity instead: I + exponent (matrix - I).
+    A matrix with an eigenvalue at or below zero (mirrored or collapsed) has none, and one with a pair that almost is
+    there an unbounded one; it is interpolated entry by entry from the identity instead: I + exponent (matrix - I).
     """
     exact = matrix.double()
     identity = torch.eye(2, dtype=exact.dtype, device=exact.device)
@@ -55,7 +55,9 @@ def matrix_power(matrix: Float[Tensor, "*b 2 2"], exponent: float) -> Float[Tens
     step = torch.where(is_complex, radius * angle.sin(), (high**exponent - low**exponent) / 2)
     slope = torch.where(is_equal, exponent * mean.abs() ** (exponent - 1), step / half)
     power = centre[..., None, None] * identity + slope[..., None, None] * (exact - mean[..., None, None] * identity)
-    has_power = (is_complex | (mean - half > MIN_EIGENVALUE)) & power.isfinite().all(dim=-1).all(dim=-1)
+    # How far the eigenvalues are from zero and below, where the principal power jumps.
+    distance = torch.where(is_complex, torch.where(mean < 0, half, torch.hypot(mean, half)), mean - half)
+    has_power = (distance > MIN_EIGENVALUE) & power.isfinite().all(dim=-1).all(dim=-1)
     return torch.where(has_power[..., None, None], power, identity + exponent * (exact - identity)).to(matrix.dtype)
 
 
