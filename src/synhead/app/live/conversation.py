@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from urllib.parse import urlsplit
 
+from anyio import fail_after, move_on_after
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from synhead.app.live.answering import Answerer, Received, Refusal, Reply
@@ -29,6 +30,7 @@ from synhead.weights.errors import CheckpointError
 __all__ = ["Studio", "converse"]
 
 _FULL = 1013  # "try again later"
+_PARTING_S = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +69,7 @@ async def _admitted(websocket: WebSocket, studio: Studio) -> None:
     try:
         with ExitStack() as stack:
             session = await _begin(websocket, studio, stack)
-            await _exchange(websocket, studio, session)
+            await _exchange(websocket, studio, session, stack)
     finally:
         studio.open -= 1
 
@@ -103,11 +105,12 @@ def _open(studio: Studio, options: LiveOptions, portrait: bytes, stack: ExitStac
     return open_session(animator, picture, options, stack, turn=studio.turn)
 
 
-async def _exchange(websocket: WebSocket, studio: Studio, session: LiveSession) -> None:
+async def _exchange(websocket: WebSocket, studio: Studio, session: LiveSession, stack: ExitStack) -> None:
     """Receives and sends until one of the two ends; the drawing thread ends before control returns."""
     loop, waiting = asyncio.get_running_loop(), asyncio.Event()
     answerer = Answerer(session, mark=build_packet(studio.statement, slot=0), max_pixels=studio.limits.frame_pixels)
     relay = Relay(answerer, told=lambda: _notify(loop, waiting))
+    stack.callback(relay.close)  # before the detector that it uses, also where a server that stops cancels all this
     tasks = [
         asyncio.create_task(_receive(websocket, studio.limits, session, relay)),
         asyncio.create_task(_send(websocket, studio.limits, relay, waiting)),
@@ -119,7 +122,7 @@ async def _exchange(websocket: WebSocket, studio: Studio, session: LiveSession) 
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(tasks)
         await asyncio.to_thread(relay.close)
 
 
@@ -153,23 +156,22 @@ async def _send(
         await waiting.wait()
         waiting.clear()
         reply = relay.poll()
-        if isinstance(reply, Refusal):
-            sending = websocket.send_text(error_text(reply.error, reply.number))
-        elif reply is not None:
-            sending = websocket.send_bytes(reply.pack(relay.dropped))
-        else:
-            continue
         try:
-            await asyncio.wait_for(sending, limits.idle_s)
-        except asyncio.TimeoutError as error:
+            with fail_after(limits.idle_s):
+                if isinstance(reply, Refusal):
+                    await websocket.send_text(error_text(reply.error, reply.number))
+                elif reply is not None:
+                    await websocket.send_bytes(reply.pack(relay.dropped))
+        except TimeoutError as error:
             raise LiveError("idle", "replies were not taken", "start again on a faster connection") from error
 
 
 async def _received(websocket: WebSocket, seconds: float, most_bytes: int) -> bytes | str:
     """The next message. Raises LiveError if none comes in time or it is too large, WebSocketDisconnect."""
     try:
-        message = await asyncio.wait_for(websocket.receive(), seconds)
-    except asyncio.TimeoutError as error:
+        with fail_after(seconds):  # before Python 3.12 asyncio.wait_for may swallow a cancellation
+            message = await websocket.receive()
+    except TimeoutError as error:
         raise LiveError("idle", f"nothing came for {seconds:g} seconds", "start again") from error
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1005))
@@ -187,9 +189,9 @@ async def _received(websocket: WebSocket, seconds: float, most_bytes: int) -> by
 
 async def _part(websocket: WebSocket, error: LiveError) -> None:
     """Tells why, and closes; whoever has gone already is not told."""
-    with suppress(WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
+    with suppress(WebSocketDisconnect, RuntimeError), move_on_after(_PARTING_S):
         if websocket.application_state is WebSocketState.CONNECTED:
-            await asyncio.wait_for(websocket.send_text(error_text(error)), 1)
+            await websocket.send_text(error_text(error))
             await websocket.close(error.closing)
 
 
