@@ -26,7 +26,7 @@ class _Taken:
 
 @dataclass(slots=True)
 class Figures:
-    """``latencies``: seconds from the camera's picture to the one shown, of those with a face or without."""
+    """``latencies``: seconds from a picture of the camera to the portrait shown. ``dropped``: pictures not shown."""
 
     seconds: float = 0.0
     dropped: int = 0

@@ -50,7 +50,10 @@ function choose(file) {
 }
 
 function refresh() {
-  $("#start").disabled = !state.portrait || !$("#consent").checked || Boolean(state.live);
+  const missing = [state.portrait ? "" : "choose a portrait", $("#consent").checked ? "" : "say that the person agrees"].filter(Boolean);
+  $("#start").disabled = missing.length > 0 || Boolean(state.live);
+  $("#start").textContent = state.live ? "Starting …" : "Start camera";
+  $("#missing").textContent = missing.length ? `To start, ${missing.join(" and ")}.` : "";
   for (const output of document.querySelectorAll("output")) output.textContent = $(`#${output.htmlFor}`).value;
 }
 
@@ -67,7 +70,7 @@ function options() {
 async function start() {
   const live = {
     sent: 0, settled: 0, camera: 0, shown: 0, dropped: 0, encoding: false, fresh: false, decoding: false, next: null,
-    face: null, replies: [], stages: {}, mirror: $("#mirror").checked, stream: null, socket: null, timer: 0, ready: false,
+    face: null, replies: [], encodeMs: 0, mirror: $("#mirror").checked, stream: null, socket: null, timer: 0, ready: false,
   };
   state.live = live;
   refresh();
@@ -146,6 +149,7 @@ function pump(live) {
   captured(live).toBlob(async (picture) => {
     const message = await pack({ number, time }, picture);
     live.encoding = false;
+    live.encodeMs = performance.now() - time;
     if (live.socket.readyState === WebSocket.OPEN) live.socket.send(message);
     pump(live);
   }, "image/jpeg", QUALITY);
@@ -165,7 +169,7 @@ function captured(live) {
 }
 
 function replied(live, message) {
-  const reply = unpack(message);
+  const reply = { ...unpack(message), arrived: performance.now() };
   live.settled = Math.max(live.settled, reply.header.number); // older ones were dropped: replies come in order
   live.next = reply;
   pump(live);
@@ -175,7 +179,7 @@ function replied(live, message) {
 async function show(live) {
   live.decoding = true;
   while (live.next && state.live === live) {
-    const { header, picture } = live.next;
+    const { header, picture, arrived } = live.next;
     live.next = null;
     const bitmap = await createImageBitmap(picture);
     $("#result").getContext("2d", { alpha: false }).drawImage(bitmap, 0, 0);
@@ -183,8 +187,7 @@ async function show(live) {
     const now = performance.now();
     live.shown += 1;
     live.dropped = header.dropped;
-    live.stages = header.ms;
-    live.replies.push({ at: now, latency: now - header.time });
+    live.replies.push({ at: now, latency: now - header.time, showMs: now - arrived, serverMs: header.ms });
     if (live.replies.length > REMEMBERED) live.replies.shift();
     if (header.face !== live.face) {
       live.face = header.face;
@@ -208,7 +211,7 @@ function figures(live) {
 function showFigures(live) {
   const found = figures(live);
   $("#latency").textContent = found ? `${Math.round(found.latency)} ms` : "–";
-  $("#rate").textContent = found ? `${found.rate.toFixed(1)} / s` : "–";
+  $("#rate").textContent = found ? `${found.rate.toFixed(1)}` : "–";
   const dropped = Math.max(0, live.camera - live.shown - (live.sent - live.settled));
   $("#dropped").textContent = `${dropped} of ${live.camera}`;
 }
@@ -228,6 +231,7 @@ function stop(live, reason = "") {
   $("#start").focus();
 }
 
+refresh();
 $("#portrait").addEventListener("change", (event) => choose(event.target.files[0]));
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
