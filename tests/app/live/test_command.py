@@ -50,6 +50,13 @@ def test_what_cannot_be_is_told_in_a_line(run, media: Path, monkeypatch: pytest.
         assert "Traceback" not in done.err
 
 
+def test_a_page_that_could_not_connect_is_not_served(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synhead.app.live.serving.find_spec", lambda _: None)
+    done = run("live", "--serve", "--preset", "tiny", "--port", 0)
+    assert done.code == 2
+    assert "synhead[live]" in done.err
+
+
 def test_the_page_is_served_on_this_machine_until_ctrl_c() -> None:
     command = "from synhead.app.cli import main; main(['live', '--serve', '--preset', 'tiny', '--port', '0'])"
     with subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:

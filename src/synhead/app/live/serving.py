@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import uvicorn
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from synhead.app.console import remark, say
 from synhead.app.live.limits import LiveLimits
 from synhead.app.live.router import PAGE, LiveModel, live_router
 from synhead.app.user_study.serving import listen
+from synhead.config import ConfigError
 from synhead.inference.animator import Animator
 
 __all__ = ["live_application", "serve", "server_of"]
@@ -51,7 +53,9 @@ def server_of(web: FastAPI, limits: LiveLimits) -> uvicorn.Server:
 
 
 def serve(animator: Animator, about: LiveModel, *, host: str, port: int) -> None:
-    """Serve until Ctrl-C. Raises ConfigError if the port is taken."""
+    """Serve until Ctrl-C. Raises ConfigError if the port is taken, or websockets is missing."""
+    if find_spec("websockets") is None:  # without it uvicorn serves the page, and refuses its connection
+        raise ConfigError("the live page needs websockets; pip install 'synhead[live]'")
     limits = LiveLimits()
     hosts = _LOCAL if host in _LOCAL else ("*",)
     with listen(host, port) as listener:
