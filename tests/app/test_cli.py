@@ -36,6 +36,7 @@ def test_help_needs_no_heavy_import() -> None:
         "score",
         "ablate",
         "figures",
+        "live",
         "study",
         "convert",
         "export",
