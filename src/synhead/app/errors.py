@@ -65,6 +65,7 @@ _EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "python_multipart": "web",
     "skimage": "demo",
     "tensorboard": "train",
     "torchmetrics": "train",
