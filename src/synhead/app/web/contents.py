@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -50,8 +51,10 @@ def check_portrait(path: Path, limits: Limits) -> tuple[Path, RgbImage]:
     suffix, name = PICTURES[kind]
     path = path.rename(path.with_suffix(suffix))
     try:
-        with Image.open(path, formats=[name]) as image:
-            width, height = image.size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large images; the limit below decides instead
+            with Image.open(path, formats=[name]) as image:
+                width, height = image.size
     except Exception:  # Pillow's decoders raise many kinds on damaged files
         raise RefusedError(422, "the portrait is damaged; export or download the picture again") from None
     if width * height > limits.portrait_pixels:

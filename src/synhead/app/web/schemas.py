@@ -22,6 +22,8 @@ __all__ = ["JobOptions", "JobReport", "JobStatus"]
 KINDS = {"mp4": "video/mp4", "webm": "video/webm", "mov": "video/quicktime", "gif": "image/gif"}
 GIF_SIDE_PX = 640
 FACE = r"^(all|largest|leftmost|[0-9]{1,2}(,[0-9]{1,2}){0,7})$"
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e]*[^\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e]$"
+"""Neither control characters nor marks that turn the direction of writing."""
 ONE_FACE = r"^(largest|leftmost|[0-9]{1,2})$"
 BESIDE = "side-by-side"
 
@@ -61,7 +63,7 @@ class JobOptions(_Strict):
     side_by_side: bool = Field(default=False, description="make a second video of portrait, driver and result in a row")
     kind: Literal["mp4", "webm", "mov", "gif"] = "mp4"
     sound: bool = Field(default=True, description="keep the driver's sound")
-    label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)] | None = Field(
+    label: Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=60)] | None = Field(
         default=None, description="words in a corner of every picture, as AI-generated"
     )
 
