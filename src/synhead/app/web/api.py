@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
@@ -15,6 +15,7 @@ from synhead.app.web.schemas import (
     Health,
     JobOptions,
     JobStatus,
+    Kind,
     LimitFacts,
     Preview,
     ServerFacts,
@@ -95,7 +96,7 @@ def _add_outputs(router: APIRouter, desk: Desk) -> None:
             name = f"synhead-{job[:8]}{'' if which == 'result' else '-' + BESIDE}{file.suffix}"
             return FileResponse(
                 file,
-                media_type=KINDS[file.suffix[1:]],
+                media_type=KINDS[cast(Kind, file.suffix[1:])],
                 filename=name,
                 content_disposition_type="attachment" if download == "1" else "inline",
                 headers={"Cache-Control": "private, max-age=3600"},

@@ -20,6 +20,8 @@ FILES = {
     "login": "login.html",
     "web.css": "web.css",
     "web.js": "web.js",
+    "api.js": "api.js",
+    "inputs.js": "inputs.js",
     "login.js": "login.js",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -19,7 +19,8 @@ from synhead.inference.smoothing import Smoothing
 
 __all__ = ["JobOptions", "JobReport", "JobStatus"]
 
-KINDS = {"mp4": "video/mp4", "webm": "video/webm", "mov": "video/quicktime", "gif": "image/gif"}
+Kind = Literal["mp4", "webm", "mov", "gif"]
+KINDS: dict[Kind, str] = {"mp4": "video/mp4", "webm": "video/webm", "mov": "video/quicktime", "gif": "image/gif"}
 GIF_SIDE_PX = 640
 FACE = r"^(all|largest|leftmost|[0-9]{1,2}(,[0-9]{1,2}){0,7})$"
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e]*[^\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e]$"
@@ -61,7 +62,7 @@ class JobOptions(_Strict):
     paste_back: Literal["auto", "always", "never"] = Field(default="auto", description="into the whole portrait")
     max_side: int = Field(default=1920, ge=64, le=2560, description="longest side when pasted back; GIF: 640 at most")
     side_by_side: bool = Field(default=False, description="make a second video of portrait, driver and result in a row")
-    kind: Literal["mp4", "webm", "mov", "gif"] = "mp4"
+    kind: Kind = "mp4"
     sound: bool = Field(default=True, description="keep the driver's sound")
     label: Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=60)] | None = Field(
         default=None, description="words in a corner of every picture, as AI-generated"
@@ -143,6 +144,7 @@ class JobStatus(BaseModel):
     frames_total: int | None
     error: str | None
     report: JobReport | None
+    kind: Kind
     outputs: tuple[str, ...]
     kept_seconds: int | None
 
@@ -158,6 +160,7 @@ class JobStatus(BaseModel):
             frames_total=job.total,
             error=job.error,
             report=None if job.report is None or not done else JobReport.of(job.report),
+            kind=cast(Kind, job.output.suffix[1:]),
             outputs=tuple(done + [BESIDE] * job.beside),
             kept_seconds=None if job.kept_s is None else round(job.kept_s),
         )

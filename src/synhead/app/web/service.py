@@ -65,6 +65,7 @@ class Snapshot:
     total: int | None
     error: str | None
     report: AnimationReport | None
+    output: Path
     beside: bool
     kept_s: float | None
 
@@ -203,6 +204,7 @@ class Service:
             total=job.total,
             error=job.error,
             report=job.report,
+            output=job.task.job.output,
             beside=job.task.beside is not None and job.state == "done",
             kept_s=kept,
         )
