@@ -187,7 +187,7 @@ class SquareSeen(BaseModel):
 
 
 class Preview(BaseModel):
-    """``picture``: the portrait, reduced, with faces and squares drawn, as a data URL (JPEG)."""
+    """``picture``: the portrait, 960 pixels long, with faces and squares drawn, as a data URL (JPEG)."""
 
     width: int
     height: int

@@ -45,8 +45,8 @@ def _face(face: FaceBox, *, chosen: bool) -> FaceSeen:
 
 
 def _drawn(image: RgbImage, framed: FramedPhoto) -> str:
-    """Reduced before it is drawn on, so that lines are as wide for every size."""
-    factor = min(1.0, SHOWN_SIDE_PX / max(image.shape[:2]))
+    """Of one size before it is drawn on, so that lines are as wide for all."""
+    factor = SHOWN_SIDE_PX / max(image.shape[:2])
     size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
     small = np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
     faces = [FaceBox(_scaled(face.box, factor), face.score, face.tilt) for face in framed.faces]

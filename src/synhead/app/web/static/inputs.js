@@ -22,7 +22,7 @@ export function setUp(given, templates) {
   $("#form").elements.side_by_side.checked = true; // on this page one wants to see it
   showValues();
   const { driving_bytes: bytes, seconds } = facts.limits;
-  $("#clip-limit").textContent = `MP4, MOV, WebM or a motion template; ${seconds} s, ${bytes / 1e6} MB at most`;
+  $("#clip-limit").textContent = `MP4, MOV or WebM, up to ${seconds} s and ${bytes / 1e6} MB`;
   for (const each of templates) {
     const length = each.seconds === null ? "" : `, ${each.seconds.toFixed(1)} s`;
     $("#template").append(new Option(`${each.name}${length}`, each.name));
@@ -60,6 +60,9 @@ export const options = () => {
     label: form.label.value.trim() || null,
   };
 };
+
+/** The picture with the crop, as far as there is one. */
+export const drawn = () => ($("#preview").hidden ? "" : $("#preview").src);
 
 /** The form to send, or an Error that says what is missing. */
 export function filled() {
@@ -106,8 +109,10 @@ function take(which, file) {
   }
   chosen[which] = file;
   told.textContent = file ? file.name : "";
-  if (which === "portrait") preview();
-  else showClip(file);
+  if (which === "portrait") {
+    $("#preview").hidden = true;
+    preview();
+  } else showClip(file);
 }
 
 function showClip(file) {

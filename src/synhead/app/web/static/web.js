@@ -1,7 +1,7 @@
 // One job at a time: send it, watch it, show it. The job's id is in the address, so that a reload goes on.
 
 import { ENDED, call, outputOf, sentence, upload, wait } from "./api.js";
-import { filled, setUp } from "./inputs.js";
+import { drawn, filled, setUp } from "./inputs.js";
 
 const $ = (selector) => document.querySelector(selector);
 const POLL_MS = 400;
@@ -53,6 +53,8 @@ const percent = (words, share) => (share === null ? `${words}…` : `${words}: $
 
 function begin(words) {
   show("running");
+  $("#thumb").hidden = !drawn();
+  if (drawn()) $("#thumb").src = drawn();
   $("#cancel").disabled = false;
   tell(words, null);
   speak(words);
@@ -129,9 +131,10 @@ function end(status) {
   state.status = status;
   show("done");
   const { report: facts } = status;
-  const notes = [`${facts.frames} frames, ${facts.width} × ${facts.height}, ${round(facts.fps)} frames a second.`, ...facts.warnings.map(sentence)];
-  $("#notes").replaceChildren(...notes.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-  $("#kept").textContent = `Kept on this server for ${Math.max(1, Math.round(status.kept_seconds / 60))} more minutes; your photo and clip are deleted already.`;
+  const notes = facts.warnings.map((text) => Object.assign(document.createElement("li"), { textContent: sentence(text) }));
+  $("#notes").replaceChildren(...notes);
+  const size = `${facts.width} × ${facts.height} pixels`;
+  $("#kept").textContent = `${facts.frames} frames, ${size}, ${round(facts.fps)} frames a second. Kept on this server for ${Math.max(1, Math.round(status.kept_seconds / 60))} more minutes; your photo and clip are deleted already.`;
   $("#beside").hidden = !status.outputs.includes("side-by-side");
   $("#beside").setAttribute("aria-pressed", "false");
   play("result");
