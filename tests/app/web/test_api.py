@@ -34,7 +34,7 @@ def test_a_job_from_upload_to_deletion(serve: Serve, media: Path, tmp_path: Path
         assert len(list(read_frames(tmp_path / "got.mp4"))) == FRAMES
         assert probe(tmp_path / "got.mp4").width == width + width % 2
     folder = server.service.workspace.root / status["id"]
-    assert {path.name for path in folder.iterdir()} == {"result.mp4", "side-by-side.mp4", "options"}
+    assert {path.name for path in folder.iterdir()} == {"result.mp4", "side-by-side.mp4"}
     assert server.client.delete(address).status_code == 204
     assert not folder.exists()
     assert server.client.get(address).status_code == 404

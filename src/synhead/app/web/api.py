@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -30,11 +31,14 @@ JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="as the job's
 AsFile = Annotated[Literal["0", "1"], Query(description="1: to be saved rather than shown")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """What a server tells of itself. ``live``: it has a live page. ``locked``: it has a password."""
 
-    def __init__(self, *, model: str, trained: bool, live: bool, locked: bool) -> None:
-        self.model, self.trained, self.live, self.locked = model, trained, live, locked
+    model: str
+    trained: bool
+    live: bool
+    locked: bool
 
 
 def api_router(desk: Desk, identity: Identity) -> APIRouter:

@@ -55,13 +55,12 @@ def check_portrait(path: Path, limits: Limits) -> tuple[Path, RgbImage]:
             warnings.simplefilter("ignore")  # Pillow warns of large images; the limit below decides instead
             with Image.open(path, formats=[name]) as image:
                 width, height = image.size
+    except Image.DecompressionBombError:
+        raise RefusedError(422, f"the portrait has too many pixels; {_resize(limits)}") from None
     except Exception:  # Pillow's decoders raise many kinds on damaged files
         raise RefusedError(422, "the portrait is damaged; export or download the picture again") from None
     if width * height > limits.portrait_pixels:
-        raise RefusedError(
-            422,
-            f"the portrait has {width} x {height} pixels; resize it below {limits.portrait_pixels / 1e6:g} megapixels",
-        )
+        raise RefusedError(422, f"the portrait has {width} x {height} pixels; {_resize(limits)}")
     return path, read_image(path)
 
 
@@ -85,6 +84,10 @@ def check_driving(path: Path, limits: Limits) -> Path:
         _check_video(container, limits)
     probe(path)
     return path
+
+
+def _resize(limits: Limits) -> str:
+    return f"resize it below {limits.portrait_pixels / 1e6:g} megapixels"
 
 
 def _sniff(path: Path) -> Kind | None:

@@ -50,7 +50,7 @@ async def read_form(request: Request, parts: Mapping[str, Part], limits: Limits)
     most = sum(part.most for part in parts.values()) + HEADERS_BYTES
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > most:
-        raise RefusedError(413, _too_large("the form", most))
+        raise RefusedError(413, _too_large("form", most))
     chunks = request.stream()
     try:
         with ExitStack() as stack:
@@ -126,7 +126,7 @@ class _Reader:
         self._left -= end - start
         if self._left < 0:
             name = self.came[-1]
-            raise RefusedError(413, _too_large(f"the {name}", self._parts[name].most))
+            raise RefusedError(413, _too_large(name, self._parts[name].most))
         if self._file is not None:
             self._file.write(memoryview(data)[start:end])
 
@@ -168,4 +168,5 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
 
 
 def _too_large(what: str, most: int) -> str:
-    return f"{what} may have {most / 1e6:g} MB at most; send a smaller one"
+    size = f"{most / 1e6:.4g} MB" if most >= 1e6 else f"{most / 1e3:.3g} kB"
+    return f"{what}: {size} at most; send a smaller one"

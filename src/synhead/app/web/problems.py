@@ -91,9 +91,15 @@ def add_handlers(web: FastAPI) -> None:
 
 def listed(errors: Any) -> str:  # noqa: ANN401 - pydantic's own records
     """What pydantic found wrong, in one line."""
-    found = [f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in errors[:MAX_LISTED]]
+    found = [f"{'.'.join(map(str, each['loc'])) or 'options'}: {_said(each)}" for each in errors[:MAX_LISTED]]
     more = f"; and {len(errors) - MAX_LISTED} more" if len(errors) > MAX_LISTED else ""
     return "; ".join(found) + more
+
+
+def _said(error: Any) -> str:  # noqa: ANN401 - as above
+    if error["type"] == "string_pattern_mismatch":
+        return "not one of the words, or characters, that are taken; see /api/v1/openapi.json"
+    return str(error["msg"])
 
 
 def plain(error: Exception, folder: Path) -> str:

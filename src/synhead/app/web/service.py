@@ -221,8 +221,7 @@ class Service:
         if job.removed:
             self._forget(job)
         elif state == "done":
-            for path in job.task.inputs:
-                path.unlink(missing_ok=True)
+            self.workspace.keep_only(job.folder, job.task.outputs)
         else:
             self.workspace.remove(job.folder)
 

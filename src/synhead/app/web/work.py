@@ -26,9 +26,9 @@ class Task:
     beside: Path | None = None
 
     @property
-    def inputs(self) -> tuple[Path, ...]:
-        """Files that were sent; they are not needed any more when the task has ended."""
-        return tuple(path for path in (self.job.source, self.job.driving) if path.parent == self.job.output.parent)
+    def outputs(self) -> tuple[Path, ...]:
+        """All that is needed of its files when the task has ended."""
+        return (self.job.output,) if self.beside is None else (self.job.output, self.beside)
 
 
 Run = Callable[[Task, Progress, Callable[[], None]], AnimationReport]

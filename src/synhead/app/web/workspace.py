@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,6 +33,13 @@ class Workspace:
     def remove(self, folder: Path) -> None:
         """With all that is in it; nothing if it is gone."""
         shutil.rmtree(folder, ignore_errors=True)
+
+    def keep_only(self, folder: Path, files: Sequence[Path]) -> None:
+        """Remove all other files of a folder."""
+        with suppress(OSError):  # whoever tidies up by hand may be faster
+            for path in folder.iterdir():
+                if path not in files:
+                    path.unlink(missing_ok=True)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
