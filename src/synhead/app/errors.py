@@ -59,7 +59,7 @@ def explain(error: Exception) -> str | None:
 _EXTRAS = {
     "c2pa": "provenance",
     "cryptography": "provenance",
-    "fastapi": "study",
+    "fastapi": "web",
     "lightning_fabric": "train",
     "mediapipe": "faces",
     "onnx": "onnx",
@@ -69,7 +69,7 @@ _EXTRAS = {
     "skimage": "demo",
     "tensorboard": "train",
     "torchmetrics": "train",
-    "uvicorn": "study",
+    "uvicorn": "web",
 }
 
 

@@ -43,7 +43,7 @@ def test_stopped_at_any_check_nothing_is_left(run_tiny: Run, media: Path, tmp_pa
     assert every >= (4 if looks == "auto" else 3) * FRAMES
     for path in task.outputs:
         path.unlink()
-    for stop in range(1, every + 1, 4):
+    for stop in range(1, every + 1, 7):
         with pytest.raises(StopError):
             run_until(run_tiny, task, stop)
         assert {path.name for path in tmp_path.iterdir()} <= {"result.mp4"}  # whole: only the row was not finished
