@@ -19,7 +19,7 @@ import pytest
 from synhead.app.web.security import LOCAL_HOSTS
 from synhead.app.web.serving import Doors, _names
 from tests.app.web.hostile import BOUNDARY, form
-from tests.data.clip_factory import write_video
+from tests.data.video_factory import write_clip
 
 PROGRAM = "import sys; from synhead.app.cli import main; main(sys.argv[1:])"
 MIDDLE = json.dumps({"crop": "center", "driving_crop": "center"}).encode()
@@ -61,7 +61,7 @@ def test_a_signal_cancels_the_running_job_and_leaves_nothing(
     start, tmp_path: Path, media: Path, number: signal.Signals, code: int
 ) -> None:
     process, port = start()
-    long = write_video(tmp_path / "long.mp4", frames=2500, size=64).read_bytes()
+    long = write_clip(tmp_path / "long.mp4", frames=2500).read_bytes()
     files = {
         "portrait": (b"p", (media / "portrait.jpg").read_bytes()),
         "driving": (b"d", long),
