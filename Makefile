@@ -1,10 +1,11 @@
-# Two commands do everything on a fresh machine:   make demo   and   make test
+# Three commands do everything on a fresh machine:   make demo   make web   make test
 # PYTHON picks the interpreter, VENV the environment's folder, CONSTRAINTS the tested versions (empty: newest that fit).
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 JOBS ?= 2
 PYTEST_ARGS ?=
+WEB_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
@@ -14,10 +15,11 @@ THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types imports unit parity format clean
+.PHONY: help demo web test lint types imports unit parity format clean
 
 help:
 	@echo "make demo    install, then animate the example portrait: outputs/demo.mp4"
+	@echo "make web     install, then serve the page and the HTTP API on this machine (WEB_ARGS: options)"
 	@echo "make test    install, then lint, format, types, import order, tests"
 	@echo "make parity  compare a whole training step with reference outputs (SYNHEAD_PARITY)"
 	@echo "make format  apply ruff's fixes and formatting"
@@ -25,6 +27,9 @@ help:
 
 demo: $(STAMPS)/demo
 	$(BIN)/python examples/demo.py
+
+web: $(STAMPS)/web
+	$(BIN)/synhead web $(WEB_ARGS)
 
 test: lint types imports unit
 
@@ -72,6 +77,11 @@ $(STAMPS)/torch: $(STAMPS)/venv $(CONSTRAINTS)
 $(STAMPS)/demo: $(STAMPS)/torch pyproject.toml
 	@echo "installing synhead[demo] into $(VENV)"
 	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(STAMPS)/web: $(STAMPS)/torch pyproject.toml
+	@echo "installing synhead[faces,provenance,web] into $(VENV)"
+	@$(PIP) --editable '.[faces,provenance,web]'
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/torch pyproject.toml

@@ -169,3 +169,20 @@ for name in "train inference agreement features losses loader".split():
         [sys.executable, "-c", code], env=lacking, cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_web_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-m", "tests.app.web.small_server", str(tmp_path)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        address = server.stdout.readline().strip()
+        given = [address, "--clients", "8", "--minutes", "0.08", "--every", "1", "--process", str(server.pid)]
+        assert script("web")["main"](given) == 0, capsys.readouterr().out
+    finally:
+        server.terminate()
+        server.wait()
+    told = capsys.readouterr().out
+    assert "0 faults" in told
+    assert re.search(r"\d+ done", told)
+    assert re.search(r"server \d+ MiB", told)

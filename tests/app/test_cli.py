@@ -38,6 +38,7 @@ def test_help_needs_no_heavy_import() -> None:
         "figures",
         "live",
         "study",
+        "web",
         "convert",
         "export",
         "info",

@@ -25,3 +25,18 @@ def test_an_error_ends_the_stage():
     with clock.stage("encode"):
         pass
     assert clock.seconds["encode"] < 0.01
+
+
+def test_the_check_is_asked_as_a_stage_begins_and_ends_the_run():
+    asked = []
+
+    def check() -> None:
+        asked.append(len(asked))
+        if len(asked) == 2:
+            raise InterruptedError
+
+    clock = Clock(check)
+    with clock.stage("encode"), pytest.raises(InterruptedError), clock.stage("model"):
+        raise AssertionError("a stage that was stopped has begun")
+    assert asked == [0, 1]
+    assert clock.seconds.keys() == {"encode"}

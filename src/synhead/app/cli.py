@@ -21,6 +21,7 @@ from synhead.app.live.command import live
 from synhead.app.prepare import prepare
 from synhead.app.record import record
 from synhead.app.score import score
+from synhead.app.serve import serve
 from synhead.app.study import study
 from synhead.app.train import train
 from synhead.app.verify import verify
@@ -74,6 +75,7 @@ for command in (
     doctor,
 ):
     app.command()(guarded(command))
+app.command("web")(guarded(serve))  # the name web is that of its package
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -59,16 +59,17 @@ def explain(error: Exception) -> str | None:
 _EXTRAS = {
     "c2pa": "provenance",
     "cryptography": "provenance",
-    "fastapi": "study",
+    "fastapi": "web",
     "lightning_fabric": "train",
     "mediapipe": "faces",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "python_multipart": "web",
     "skimage": "demo",
     "tensorboard": "train",
     "torchmetrics": "train",
-    "uvicorn": "study",
+    "uvicorn": "web",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -14,15 +14,20 @@ Stage = Literal["decode", "faces", "model", "paste", "encode", "waiting"]
 
 
 class Clock:
-    """Seconds spent in each stage by one thread. A stage within another is not counted for the outer one too."""
+    """Seconds spent in each stage by one thread. A stage within another is not counted for the outer one too.
 
-    def __init__(self) -> None:
+    ``check``: called whenever a stage begins, at least once a frame; what it raises ends the run.
+    """
+
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        self.check = check
         self.seconds: defaultdict[Stage, float] = defaultdict(float)
         self._inner: list[float] = []
 
     @contextmanager
     def stage(self, name: Stage) -> Iterator[None]:
         """The block belongs to this stage."""
+        self.check()
         start = time.perf_counter()
         self._inner.append(0.0)
         try:

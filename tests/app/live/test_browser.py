@@ -16,7 +16,7 @@ from synhead.app.live.limits import LiveLimits
 from synhead.app.live.router import PAGE, LiveModel
 from synhead.app.live.serving import live_application, server_of
 from synhead.app.models import untrained
-from synhead.app.user_study.serving import listen
+from synhead.app.listening import listen
 from synhead.inference.animator import Animator
 from tests.app.live.conftest import jpeg
 

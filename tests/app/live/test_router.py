@@ -20,7 +20,7 @@ from synhead.app.live.limits import LiveLimits
 from synhead.app.live.protocol import pack, unpack
 from synhead.app.live.router import PAGE, SOCKET, LiveModel
 from synhead.app.live.serving import live_application, server_of
-from synhead.app.user_study.serving import listen
+from synhead.app.listening import listen
 from synhead.config import ConfigError
 from synhead.inference.animator import Animator
 from synhead.provenance.statement import Statement

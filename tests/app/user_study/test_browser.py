@@ -15,7 +15,7 @@ from synhead.app.user_study.material import Material
 from synhead.app.user_study.pages import QUESTIONS, Design
 from synhead.app.user_study.results import compute, write
 from synhead.app.user_study.server import Study, web_application
-from synhead.app.user_study.serving import listen
+from synhead.app.listening import listen
 from synhead.app.user_study.storage import Storage
 from tests.app.user_study.conftest import EXAMPLES, SYSTEMS
 

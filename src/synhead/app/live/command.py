@@ -14,7 +14,10 @@ from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption,
 from synhead.config import ConfigError
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from synhead.app.live.router import LiveModel
+    from synhead.inference.animator import Animator
 
 RATE = 25.0
 
@@ -62,7 +65,7 @@ def live(
     if serve:
         from synhead.app.live.serving import serve as serve_page
 
-        serve_page(animator, _about(loaded), host=host, port=port)
+        serve_page(animator, about(loaded), host=host, port=port)
         return
     from contextlib import ExitStack
 
@@ -88,3 +91,14 @@ def _about(loaded: LoadedModel) -> LiveModel:
 
     note = "" if loaded.trained else f"These weights are UNTRAINED ({loaded.name}): what moves is not a face."
     return LiveModel(statement=statement_of(loaded), note=note)
+
+
+def page_of(animator: Animator, loaded: LoadedModel) -> tuple[APIRouter, ...]:
+    """The live page for another server; none where websockets is not installed, without which it cannot connect."""
+    from importlib.util import find_spec
+
+    from synhead.app.live.router import live_router
+
+    if find_spec("websockets") is None:
+        return ()
+    return (live_router(lambda: animator, about=about(loaded)),)

@@ -13,7 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from synhead.app.console import remark, say
 from synhead.app.live.limits import LiveLimits
 from synhead.app.live.router import PAGE, LiveModel, live_router
-from synhead.app.user_study.serving import listen
+from synhead.app.listening import listen
 from synhead.config import ConfigError
 from synhead.inference.animator import Animator
 

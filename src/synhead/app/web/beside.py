@@ -1,0 +1,82 @@
+"""Portrait, driver and result in a row, made from the finished result: seen pictures as they are, not as squares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from synhead.data.image import RgbImage, read_image
+from synhead.data.outputs import OutputSpec, open_output
+from synhead.data.video import VideoReader
+from synhead.faces.crops import Crop, extract
+from synhead.inference.job import AnimationJob
+from synhead.inference.report import AnimationReport
+from synhead.inference.template_file import is_template
+from synhead.provenance.marker import default_marker
+from synhead.provenance.statement import Statement
+
+__all__ = ["write_beside"]
+
+MAX_HEIGHT_PX = 512
+
+
+def write_beside(
+    job: AnimationJob, report: AnimationReport, target: Path, *, statement: Statement, check: Callable[[], None]
+) -> None:
+    """Write the row; ``check`` is called once a frame and may raise to stop. Sound is the result's.
+
+    The portrait is shown as much as in the result: all of it, or its squares. A template shows no driver. Raises
+    MediaError.
+    """
+    with ExitStack() as stack:
+        result = stack.enter_context(VideoReader(job.output))
+        height = min(MAX_HEIGHT_PX, result.info.height)
+        portrait = _fitted(_shown(read_image(job.source), report), height)
+        drivers = _pictures(job.driving, height, stack)
+        rows = (
+            (frame, np.concatenate([portrait, *next(drivers), _fitted(frame.image, height)], axis=1))
+            for frame in result
+        )
+        first, row = next(rows)
+        spec = OutputSpec(
+            rate=result.info.rate,
+            size=(row.shape[1], row.shape[0]),
+            marking=default_marker(statement, certificate=job.options.certificate, key=job.options.key),
+            inputs=(job.source, job.driving, job.output),
+            audio_from=job.output if result.info.has_audio else None,
+            time_base=result.info.time_base,
+        )
+        output = stack.enter_context(open_output(target, spec))
+        output.write(row, time=first.time, duration=first.duration)
+        for frame, row in rows:
+            check()
+            output.write(row, time=frame.time, duration=frame.duration)
+
+
+def _shown(portrait: RgbImage, report: AnimationReport) -> RgbImage:
+    if report.pasted:
+        return portrait
+    crops = [Crop(fact.x, fact.y, fact.side, fact.tilt) for fact in report.source_crops]
+    return np.concatenate([extract(portrait, crop, report.size[1]) for crop in crops], axis=1)
+
+
+def _pictures(driving: Path, height: int, stack: ExitStack) -> Iterator[list[RgbImage]]:
+    """The driver's picture for each frame, the last one again if there are no more; none of a template."""
+    shown: list[RgbImage] = []
+    if not is_template(driving):
+        for frame in stack.enter_context(VideoReader(driving)):
+            shown = [_fitted(frame.image, height)]
+            yield shown
+    while True:
+        yield shown
+
+
+def _fitted(image: RgbImage, height: int) -> RgbImage:
+    if image.shape[0] == height:
+        return image
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

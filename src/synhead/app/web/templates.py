@@ -1,0 +1,53 @@
+"""Motions that the server offers by name: templates and short clips of one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from synhead.app.errors import explain
+from synhead.app.web.schemas import TemplateFact
+from synhead.config import ConfigError
+from synhead.data.video import VIDEO_SUFFIXES, probe
+from synhead.inference.fingerprint import ModelFingerprint
+from synhead.inference.template_file import TEMPLATE_SUFFIXES, is_template, read_template
+
+__all__ = ["Offer", "gather"]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A file of the server's own, and what is told of it."""
+
+    path: Path
+    fact: TemplateFact
+
+
+def gather(folder: Path, model: ModelFingerprint) -> tuple[Mapping[str, Offer], tuple[str, ...]]:
+    """What can drive, by name (a file's without its suffix), and a line for each file that cannot.
+
+    Raises ConfigError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder; give --templates a folder of motion templates or clips")
+    offers: dict[str, Offer] = {}
+    left_out: list[str] = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in (*TEMPLATE_SUFFIXES, *VIDEO_SUFFIXES) or path.stem in offers:
+            continue
+        try:
+            offers[path.stem] = Offer(path, _fact(path, model))
+        except ValueError as error:
+            left_out.append(explain(error) or str(error))
+    return offers, tuple(left_out)
+
+
+def _fact(path: Path, model: ModelFingerprint) -> TemplateFact:
+    if is_template(path):
+        template = read_template(path)
+        template.check_model(model, name=path.name)
+        seconds = float(template.times[-1] + template.durations[-1] - template.times[0])
+        return TemplateFact(name=path.stem, kind="template", frames=len(template), seconds=round(seconds, 2))
+    info = probe(path)
+    return TemplateFact(name=path.stem, kind="video", frames=info.frames, seconds=info.duration_s)

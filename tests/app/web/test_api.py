@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from synhead.app.web.limits import Limits
+from synhead.data.image import write_image
+from synhead.data.video import probe, read_frames
+from synhead.inference.job import AnimationJob
+from tests.app.conftest import FRAMES
+from tests.app.web.conftest import MIDDLE, Server
+
+Serve = Callable[..., Server]
+
+
+def test_a_job_from_upload_to_deletion(serve: Serve, media: Path, tmp_path: Path) -> None:
+    server = serve()
+    sent = server.send(media, {"side_by_side": True, "label": "AI", "multiplier": 0.5})
+    assert sent.status_code == 202, sent.text
+    status = server.wait(sent.json()["id"])
+    assert (status["state"], status["error"]) == ("done", None)
+    assert (status["frames_done"], status["report"]["frames"]) == (FRAMES, FRAMES)
+    assert status["outputs"] == ["result", "side-by-side"]
+    assert 0 < status["kept_seconds"] <= 3600
+    address = f"/api/v1/jobs/{status['id']}"
+    for name, width in (("result", 64), ("side-by-side", 64 + 57 + 64)):
+        answer = server.client.get(f"{address}/{name}")
+        assert answer.headers["content-type"] == "video/mp4"
+        assert answer.headers["content-disposition"].startswith("inline; filename=")
+        (tmp_path / "got.mp4").write_bytes(answer.content)
+        assert len(list(read_frames(tmp_path / "got.mp4"))) == FRAMES
+        assert probe(tmp_path / "got.mp4").width == width + width % 2
+    folder = server.service.workspace.root / status["id"]
+    assert {path.name for path in folder.iterdir()} == {"result.mp4", "side-by-side.mp4"}
+    assert server.client.delete(address).status_code == 204
+    assert not folder.exists()
+    assert server.client.get(address).status_code == 404
+
+
+def test_results_are_marked_as_generated(serve: Serve, media: Path, run, tmp_path: Path) -> None:
+    server = serve()
+    status = server.wait(server.send(media, {"side_by_side": True}).json()["id"])
+    for name, kind in (("result", "trainedAlgorithmicMedia"), ("side-by-side", "compositeWithTrained")):
+        (tmp_path / "got.mp4").write_bytes(server.client.get(f"/api/v1/jobs/{status['id']}/{name}").content)
+        told = run("verify", tmp_path / "got.mp4", "--json")
+        assert told.code == 0, told.err
+        assert kind in told.out
+
+
+def test_ranges_and_the_name_of_a_download(serve: Serve, media: Path) -> None:
+    server = serve()
+    status = server.wait(server.send(media).json()["id"])
+    address = f"/api/v1/jobs/{status['id']}/result"
+    whole = server.client.get(address, params={"download": "1"})
+    part = server.client.get(address, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, whole.content[10:20])
+    assert server.client.get(address, headers={"Range": "bytes=999999999-"}).status_code == 416
+    assert whole.headers["content-disposition"] == f'attachment; filename="synhead-{status["id"][:8]}.mp4"'
+    missing = server.client.get(f"/api/v1/jobs/{status['id']}/side-by-side")
+    assert missing.status_code == 404
+    assert "side_by_side" in missing.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", ["webm", "gif", "mov"])
+def test_other_kinds(serve: Serve, media: Path, kind: str) -> None:
+    server = serve()
+    status = server.wait(server.send(media, {"kind": kind, "side_by_side": True}).json()["id"])
+    assert status["state"] == "done", status
+    got = server.client.get(f"/api/v1/jobs/{status['id']}/side-by-side")
+    assert (got.status_code, kind in got.headers["content-type"] or kind == "mov") == (200, True)
+
+
+def test_a_face_that_is_not_there_is_told_in_words_of_the_api(serve: Serve, media: Path) -> None:
+    pytest.importorskip("mediapipe")
+    server = serve()
+    status = server.wait(server.send(media, {"crop": "auto"}).json()["id"])
+    assert status["state"] == "failed"
+    assert "no face was found" in status["error"]
+    assert "--" not in status["error"]
+    assert str(server.service.workspace.root) not in status["error"]
+    assert list(server.service.workspace.root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"crop_scale": 9}, "crop_scale"),
+        ({"crop_scale": "1"}, "crop_scale"),
+        ({"colour": 1}, "colour"),
+        ({"face": "best"}, "face"),
+        ({"crop": "box"}, "crop box"),
+        ({"box": [1, 2, 3]}, "box"),
+        ({"motion": "absolute", "multiplier": 2.0}, "relative"),
+        ({"reference": -1}, "reference"),
+        ({"kind": "exe"}, "kind"),
+        ({"label": ""}, "label"),
+        ({"max_side": 10**9}, "max_side"),
+    ],
+)
+def test_bad_options_are_refused_by_name(serve: Serve, media: Path, options: dict[str, object], part: str) -> None:
+    server = serve()
+    answer = server.send(media, options)
+    assert answer.status_code == 422
+    assert part in answer.json()["detail"]
+    assert list(server.service.workspace.root.iterdir()) == []
+
+
+def test_what_must_be_sent(serve: Serve, media: Path) -> None:
+    server = serve()
+    assert "portrait" in server.send(media, portrait=None).json()["detail"]
+    assert "driving" in server.send(media, driving=None).json()["detail"]
+    both = server.send(media, template=(None, "nod"))
+    assert (both.status_code, "either" in both.json()["detail"]) == (422, True)
+    unknown = server.send(media, driving=None, template=(None, "../../etc/passwd"))
+    assert "no template of this name" in unknown.json()["detail"]
+    assert server.client.post("/api/v1/jobs", json={}).status_code == 415
+
+
+def test_a_preview_keeps_nothing(serve: Serve, media: Path) -> None:
+    server = serve()
+    files = {"portrait": (media / "portrait.jpg").read_bytes(), "options": json.dumps({"crop": "center"}).encode()}
+    answer = server.client.post("/api/v1/preview", files=files)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["width"], found["height"], found["faces"]) == (64, 72, [])
+    assert found["crops"] == [{"x": 32.0, "y": 36.0, "side": 64.0, "tilt": 0.0}]
+    assert found["picture"].startswith("data:image/jpeg;base64,")
+    assert list(server.service.workspace.root.iterdir()) == []
+
+
+def test_a_preview_finds_faces(serve: Serve, tmp_path: Path) -> None:
+    pytest.importorskip("mediapipe")
+    data = pytest.importorskip("skimage.data")
+    write_image(tmp_path / "astronaut.png", data.astronaut())
+    server = serve()
+    files = {"portrait": (tmp_path / "astronaut.png").read_bytes()}
+    found = server.client.post("/api/v1/preview", files=files).json()
+    (face,) = found["faces"]
+    assert face["chosen"]
+    assert face["left"] < 225 < face["right"]
+    assert face["top"] < 115 < face["bottom"]
+    assert found["crops"][0]["side"] > face["right"] - face["left"]
+
+
+def test_facts(serve: Serve) -> None:
+    server = serve(Limits(seconds=7.0))
+    facts = server.client.get("/api/v1/options").json()
+    assert facts["limits"]["seconds"] == 7
+    assert facts["defaults"]["crop"] == "auto"
+    assert facts["defaults"].keys() >= MIDDLE.keys()
+    assert server.client.get("/api/v1/templates").json() == []
+    assert server.client.get("/api/v1/health").json()["status"] == "ok"
+    for path in ("/docs", "/nothing", "/..%2fapi.py", "/static/index.html"):
+        answer = server.client.get(path)
+        assert (answer.status_code, "openapi.json" in answer.json()["detail"]) == (404, True)
+    assert "other methods" in server.client.put("/api/v1/jobs").json()["detail"]
+
+
+def test_a_job_ends_with_an_error_and_a_fault_says_so(serve: Serve, media: Path) -> None:
+    def run(task, progress, check):
+        assert isinstance(task.job, AnimationJob)
+        raise ZeroDivisionError(f"secret {task.job.source}")
+
+    server = serve(run=run)
+    status = server.wait(server.send(media).json()["id"])
+    assert status["state"] == "failed"
+    assert "fault of the program" in status["error"]
+    assert "secret" not in status["error"]
+    early = server.client.get(f"/api/v1/jobs/{status['id']}/result")
+    assert (early.status_code, "failed" in early.json()["detail"]) == (409, True)

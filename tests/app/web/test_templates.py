@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from synhead.app.web.templates import gather
+from synhead.config import ConfigError
+from synhead.inference.animator import Animator
+from tests.app.conftest import FRAMES
+from tests.app.web.conftest import Server
+
+
+@pytest.fixture
+def folder(media: Path, run, tmp_path: Path) -> Path:
+    """A clip, its motion as a template, one of other weights, and what is neither."""
+    offered = tmp_path / "offered"
+    offered.mkdir()
+    shutil.copy(media / "driving.mp4", offered / "clip.mp4")
+    (offered / "broken.mp4").write_bytes(b"no video")
+    (offered / "notes.txt").write_text("no motion")
+    for name, preset in (("nod", "tiny"), ("other", "lite")):
+        done = run("record", media / "driving.mp4", "-o", offered / f"{name}.safetensors", "--preset", preset)
+        assert done.code == 0, done.err
+    return offered
+
+
+def test_what_fits_is_offered_and_drives(serve: Callable[..., Server], media: Path, folder: Path, animator: Animator):
+    offers, left_out = gather(folder, animator.fingerprint)
+    assert {name: offer.fact.kind for name, offer in offers.items()} == {"clip": "video", "nod": "template"}
+    assert offers["nod"].fact.frames == FRAMES
+    assert ["broken.mp4" in left_out[0], "other" in left_out[1], len(left_out)] == [True, True, 2]
+    server = serve(templates=offers)
+    assert [fact["name"] for fact in server.client.get("/api/v1/templates").json()] == ["clip", "nod"]
+    for name in offers:
+        sent = server.send(media, {"side_by_side": True}, driving=None, template=(None, name))
+        assert server.wait(sent.json()["id"])["report"]["frames"] == FRAMES
+        assert offers[name].path.is_file()  # only what was sent is removed
+    uploaded = server.send(media, driving=("whatever.mp4", (folder / "nod.safetensors").read_bytes()))
+    assert server.wait(uploaded.json()["id"])["state"] == "done"
+    other = server.send(media, driving=("other", (folder / "other.safetensors").read_bytes()))
+    failed = server.wait(other.json()["id"])
+    assert (failed["state"], "was recorded with" in failed["error"]) == ("failed", True)
+
+
+def test_no_such_folder(tmp_path: Path, animator: Animator) -> None:
+    with pytest.raises(ConfigError, match="--templates"):
+        gather(tmp_path / "none", animator.fingerprint)
