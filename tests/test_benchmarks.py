@@ -140,6 +140,18 @@ def test_inference_checks_animates_and_survives_a_case_that_fails(
     assert report["against_s"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_batch_killed_half_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray")
+    given = ["--jobs", "12", "--frames", "20", "--kill", "worker", "queue", "--folder", str(tmp_path / "b")]
+    assert script("batch")["main"](given) == 0
+    *_, worker, queue, verdict = capsys.readouterr().out.splitlines()
+    assert worker.startswith("| worker | 12 | 0 | 12 | 12 | 0 | 1 | 12 | 0 |")
+    assert queue.startswith("| queue | 12 | 0 | 12 | 12 | 0 | 0 | 12 | 0 |")
+    assert verdict == "good"
+
+
 def test_nothing_that_a_training_machine_lacks_is_imported(lacking: dict[str, str]) -> None:
     code = """
 import runpy, synhead.app.cli, synhead.app.training, synhead.app.evaluation

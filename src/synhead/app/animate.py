@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synhead.app.console import remark, say
-from synhead.app.models import LoadedModel, choose, load_animator
+from synhead.app.models import LoadedModel, ModelFacts, choose, load_animator
 from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
 from synhead.app.preview import write_preview
 from synhead.config import ConfigError
@@ -202,7 +202,7 @@ def fetch_model() -> Path:
     return fetch_task_file()
 
 
-def statement_of(loaded: LoadedModel) -> Statement:
+def statement_of(loaded: ModelFacts) -> Statement:
     """What the marking says of the model: of a folder on this machine only its own name, and the weights' hash."""
     from synhead.provenance.statement import Statement
     from synhead.weights.checkpoint import WEIGHTS_FILE
@@ -215,7 +215,7 @@ def statement_of(loaded: LoadedModel) -> Statement:
     return Statement(model=name, model_sha256=file_sha256(folder / WEIGHTS_FILE))
 
 
-def warn_if_untrained(loaded: LoadedModel) -> None:
+def warn_if_untrained(loaded: ModelFacts) -> None:
     """Say plainly that the result will not be a face."""
     if not loaded.trained:
         remark(

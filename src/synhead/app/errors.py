@@ -65,6 +65,7 @@ _EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "ray": "cluster",
     "skimage": "demo",
     "tensorboard": "train",
     "torchmetrics": "train",
@@ -88,6 +89,10 @@ def _expected() -> tuple[type[Exception], ...]:
         from synhead.faces.analyzer import FaceError
 
         expected.append(FaceError)
+    if "synhead.inference.batch.errors" in sys.modules:
+        from synhead.inference.batch.errors import ClusterError
+
+        expected.append(ClusterError)
     if "synhead.inference.template" in sys.modules:
         from synhead.inference.template import TemplateError
 

@@ -32,13 +32,19 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
-    """A model on its device, what it is called, and whether it has been trained."""
+class ModelFacts:
+    """What weights are called, and whether they have been trained."""
 
-    model: TalkingHead
     name: str
     trained: bool
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel(ModelFacts):
+    """A model on its device."""
+
+    model: TalkingHead
 
 
 def find_checkpoint() -> str | None:
@@ -56,17 +62,26 @@ def choose(checkpoint: str | None, preset: str | None) -> ModelChoice:
     return ModelChoice(checkpoint=checkpoint or find_checkpoint())
 
 
+def describe(choice: ModelChoice) -> ModelFacts:
+    """The chosen model without loading it. Raises CheckpointError."""
+    from synhead.weights import checkpoint, hub
+
+    if choice.checkpoint is None:
+        return ModelFacts(name=f"preset {choice.preset}, seed {SEED}", trained=False)
+    info = checkpoint.read_info(hub.resolve(choice.checkpoint))
+    return ModelFacts(name=choice.checkpoint, trained=info.trained, notes=info.notes)
+
+
 def load(choice: ModelChoice, *, device: torch.device | str = "cpu") -> LoadedModel:
     """The chosen model in eval mode. Raises CheckpointError or ConfigError."""
     from synhead.weights import checkpoint, hub
 
+    facts = describe(choice)
     if choice.checkpoint is None:
-        name = f"preset {choice.preset}, seed {SEED}"
-        return LoadedModel(model=untrained(choice.preset, device=device), name=name, trained=False)
-    folder = hub.resolve(choice.checkpoint)
-    info = checkpoint.read_info(folder)
-    model = checkpoint.load(folder, device=device)
-    return LoadedModel(model=model, name=choice.checkpoint, trained=info.trained, notes=info.notes)
+        model = untrained(choice.preset, device=device)
+    else:
+        model = checkpoint.load(hub.resolve(choice.checkpoint), device=device)
+    return LoadedModel(model=model, name=facts.name, trained=facts.trained, notes=facts.notes)
 
 
 def untrained(preset: str, *, device: torch.device | str = "cpu") -> TalkingHead:

@@ -15,7 +15,7 @@ from synhead.inference.pipeline import Progress, animate_video, check_paths
 from synhead.inference.report import AnimationReport
 from synhead.provenance.statement import Statement
 
-__all__ = ["AnimatorRunner", "Runner", "Watcher", "run_jobs"]
+__all__ = ["AnimatorRunner", "Runner", "Watcher", "made_by", "run_jobs"]
 
 
 @runtime_checkable
@@ -58,13 +58,18 @@ class AnimatorRunner:
 
     @property
     def made_by(self) -> str:
-        """See Runner: the weights' hash, or the name of untrained ones."""
-        return self._statement.model_sha256 or self._statement.model
+        """See Runner."""
+        return made_by(self._statement)
 
     def run(self, job: AnimationJob, options: AnimatorOptions, progress: Progress) -> AnimationReport:
         """See Runner."""
         animator = Animator(self._animator.model, options, engine=self._animator.engine)
         return animate_video(animator, job, progress, statement=self._statement)
+
+
+def made_by(statement: Statement) -> str:
+    """What names a model in a journal: the weights' hash, or the name of untrained ones."""
+    return statement.model_sha256 or statement.model
 
 
 def run_jobs(jobs: Sequence[BatchJob], runner: Runner, journal: Journal, policy: Policy, watcher: Watcher) -> JobQueue:
