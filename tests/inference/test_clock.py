@@ -25,3 +25,22 @@ def test_an_error_ends_the_stage():
     with clock.stage("encode"):
         pass
     assert clock.seconds["encode"] < 0.01
+
+
+def test_a_check_ends_the_run_where_a_stage_begins():
+    calls = iter([None, KeyboardInterrupt])
+
+    def check() -> None:
+        if (stop := next(calls)) is not None:
+            raise stop
+
+    clock = Clock(check)
+    with clock.stage("faces"), pytest.raises(KeyboardInterrupt), clock.stage("decode"):
+        raise AssertionError
+
+
+def test_passes_are_told_to_whoever_wants_to_know():
+    told: list[tuple[str, int, int | None]] = []
+    Clock(looking=lambda *each: told.append(each)).looked("faces in a.mp4", 1, None)
+    Clock().looked("faces in a.mp4", 1, None)
+    assert told == [("faces in a.mp4", 1, None)]

@@ -113,6 +113,7 @@ def animate(
         raise ConfigError("give DRIVING and --output; without them only --preview FILE can be made")
     from synhead.app.progress import FrameProgress  # heavy imports wait until a command runs
     from synhead.inference.animator import AnimatorOptions
+    from synhead.inference.clock import Clock
     from synhead.inference.job import AnimationJob, OutputOptions
     from synhead.inference.pipeline import animate_video, check_paths
     from synhead.inference.retargeting import Strengths
@@ -148,7 +149,8 @@ def animate(
     animator, loaded = load_animator(choose(checkpoint, preset), device=device, precision=precision, options=options)
     warn_if_untrained(loaded)
     with FrameProgress(output.name) as progress:
-        report = animate_video(animator, job, progress.update, statement=statement_of(loaded))
+        clock = Clock(looking=progress.look)
+        report = animate_video(animator, job, progress.update, statement=statement_of(loaded), clock=clock)
     tell(report, output, animator, loaded, as_json=as_json)
 
 

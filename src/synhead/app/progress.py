@@ -36,9 +36,12 @@ class _Rate(ProgressColumn):
 
 
 class FrameProgress:
-    """A context manager whose :meth:`update` fits ``animate_video``; silent where standard error is no terminal."""
+    """A context manager whose :meth:`update` and :meth:`look` fit ``animate_video``; silent where standard error is no
+    terminal.
+    """
 
     def __init__(self, label: str) -> None:
+        self._label = self._shown = label
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -63,6 +66,16 @@ class FrameProgress:
 
     def update(self, done: int, total: int | None) -> None:
         """``done`` frames of ``total`` (None: unknown) are written."""
+        self._show(self._label, done, total)
+
+    def look(self, what: str, done: int, total: int | None) -> None:
+        """``what`` is being found, in ``done`` frames of ``total`` (None: unknown) so far."""
+        self._show(f"finding {what}", done, total)
+
+    def _show(self, label: str, done: int, total: int | None) -> None:
+        if label != self._shown:
+            self._progress.reset(self._task, description=label)
+            self._shown = label
         self._progress.update(self._task, completed=done, total=total)
 
 

@@ -39,17 +39,23 @@ WHOLE_FRAMES_AHEAD = 2
 
 
 def animate_video(
-    animator: Animator, job: AnimationJob, progress: Progress | None = None, *, statement: Statement | None = None
+    animator: Animator,
+    job: AnimationJob,
+    progress: Progress | None = None,
+    *,
+    statement: Statement | None = None,
+    clock: Clock | None = None,
 ) -> AnimationReport:
     """Animate the source of ``job`` with the motion of its driver.
 
     For a photograph the output has the driver's timestamps and frame rate, for a source video its own. Memory does not
     grow with the length. An error or Ctrl-C leaves nothing behind and an earlier output untouched. ``progress`` is
     called with the number of frames written and their expected total (None if unknown). ``statement``: what the mark
-    says of the model. Raises MediaError before any work for bad inputs and outputs, FaceError where no face is found.
+    says of the model. ``clock``: one that tells of the passes before, or whose check may end the run. Raises MediaError
+    before any work for bad inputs and outputs, FaceError where no face is found.
     """
     check_paths((job.source, job.driving), job.output)
-    clock, frames = Clock(), 0
+    clock, frames = clock or Clock(), 0
     with ExitStack() as stack:
         scene = open_scene(animator, job, clock, stack)
         composition = _composition(animator, job, scene)
@@ -155,7 +161,7 @@ def _motion(animator: Animator, job: AnimationJob, scene: Scene, reference: Refe
     if job.openings == Strengths():
         return _Motion(moves, reference.keypoints)
     with clock.stage("faces"):
-        measured = measure(animator, scene.driver, reference.index)
+        measured = measure(animator, scene.driver, reference.index, clock)
     return _Motion(retargeted(moves, measured, job.openings), reference.keypoints, measured.warnings)
 
 

@@ -45,7 +45,7 @@ def choose_reference(animator: Animator, job: AnimationJob, scene: Scene, clock:
         chosen = Reference(recorded or 0, FIRST if recorded is None else f"driver frame {recorded}, as recorded")
     elif scene.source.found and driver.footage.found:
         with clock.stage("faces"):
-            chosen = _search(scene, driver)
+            chosen = _search(scene, driver, clock)
     else:
         chosen = Reference(0, f"{FIRST}, as no faces could be compared")
     if chosen.index == 0:
@@ -53,17 +53,23 @@ def choose_reference(animator: Animator, job: AnimationJob, scene: Scene, clock:
     return Reference(chosen.index, chosen.reason, driver.frame(chosen.index, animator), chosen.warnings)
 
 
-def _search(scene: Scene, driver: VideoDriver) -> Reference:
+def _search(scene: Scene, driver: VideoDriver, clock: Clock) -> Reference:
     """The best frame by landmarks of the squares that the model sees."""
+    what = f"the best frame in {driver.footage.path.name}"
     try:
         with closing(open_analyzer()) as analyzer:
             match = find_reference(
-                analyzer, scene.first_square(), driver.footage.path, view=partial(_square, driver.footage)
+                analyzer,
+                scene.first_square(),
+                driver.footage.path,
+                view=partial(_square, driver.footage, clock),
+                told=lambda done: clock.looked(what, done, driver.expected),
             )
     except FaceError as error:
         return Reference(0, FIRST, warnings=(f"no best driving frame can be found ({error})",))
     return Reference(match.index, describe(match))
 
 
-def _square(footage: Footage, index: int, image: RgbImage) -> RgbImage:
+def _square(footage: Footage, clock: Clock, index: int, image: RgbImage) -> RgbImage:
+    clock.check()
     return footage.squares(index, image)[0]
