@@ -215,6 +215,14 @@ def test_killed_half_way_and_started_again(run: Run, jobs: Callable[..., Path], 
     assert [record["key"] for record in records if record["event"] == "done"] == outputs
 
 
+def test_the_engine_is_chosen_and_told(run: Run, jobs: Callable[..., Path], tmp_path: Path) -> None:
+    finished = run("batch", jobs({"output": "a.gif"}), *TINY, "--engine", "eager", "--log", tmp_path / "logs")
+    assert finished.code == 0, finished.err
+    assert json.loads((tmp_path / "logs" / "a.gif.log").read_text())["report"]["engine"] == "eager"
+    finished = run("batch", jobs({"output": "b.gif"}), *TINY, "--engine", "steam")
+    assert (finished.code, "unknown engine 'steam'" in finished.err) == (2, True)
+
+
 @pytest.mark.parametrize("option", ["--workers", "--cpus-per-worker", "--gpus-per-worker"])
 def test_options_about_ray_without_it(run: Run, jobs: Callable[..., Path], option: str) -> None:
     finished = run("batch", jobs({"output": "a.mp4"}), *TINY, option, 1)

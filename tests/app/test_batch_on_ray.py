@@ -65,7 +65,7 @@ def test_ctrl_c_half_way_then_the_rest(jobs: Path, tmp_path: Path) -> None:
         out, err = first.communicate(timeout=60)
     assert first.returncode == 130, err
     assert "stopped: nothing was left half-written" in err
-    assert out.count(" frames in ") >= 3
+    assert out.count(" frames in ") >= 2  # the third may be done, but not told yet
     workers = {int(found) for found in re.findall(r"process (\d+)\) is ready", err)}
     assert workers
     assert not any(alive(worker) for worker in workers)

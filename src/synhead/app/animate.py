@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synhead.app.console import remark, say
-from synhead.app.models import LoadedModel, ModelFacts, choose, load_animator
-from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
+from synhead.app.models import EngineChoice, LoadedModel, ModelFacts, choose, load_animator
+from synhead.app.options import (
+    CheckpointOption,
+    DeviceOption,
+    EngineOption,
+    GraphOption,
+    PrecisionOption,
+    PresetOption,
+)
 from synhead.app.preview import write_preview
 from synhead.config import ConfigError
 
@@ -40,6 +47,8 @@ def animate(
     preset: PresetOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
+    graph: GraphOption = None,
     face: Annotated[str, typer.Option(metavar="all|largest|leftmost|N,N", help="Which faces of PORTRAIT.")] = "largest",
     crop: Annotated[str, typer.Option(metavar=CROP, help="Square of PORTRAIT that is animated.")] = "auto",
     crop_scale: Annotated[float, typer.Option(help="Enlarge that square.")] = 1.0,
@@ -146,7 +155,10 @@ def animate(
             key=sign_key,
         ),
     )
-    animator, loaded = load_animator(choose(checkpoint, preset), device=device, precision=precision, options=options)
+    chosen = EngineChoice(name=engine, graph=graph)
+    animator, loaded = load_animator(
+        choose(checkpoint, preset), device=device, precision=precision, options=options, engine=chosen
+    )
     warn_if_untrained(loaded)
     with FrameProgress(output.name) as progress:
         clock = Clock(looking=progress.look)
@@ -243,7 +255,7 @@ def tell(report: AnimationReport, output: Path, animator: Animator, loaded: Load
     seconds = report.seconds
     speed = report.frames / max(seconds.model, 1e-9)
     remark(
-        f"{loaded.name} on {animator.device} in {animator.precision}: decoding {seconds.decode:.1f} s, "
+        f"{loaded.name} on {animator.device}, {report.engine} in {report.precision}: decoding {seconds.decode:.1f} s, "
         f"faces {seconds.faces:.1f} s, model {seconds.model:.1f} s ({speed:.1f} fps), "
         f"pasting {seconds.paste:.1f} s, encoding {seconds.encode:.1f} s"
     )

@@ -12,8 +12,15 @@ import typer
 from synhead.app.animate import statement_of, warn_if_untrained
 from synhead.app.console import remark, say
 from synhead.app.errors import explain
-from synhead.app.models import ModelChoice, choose, describe, load_animator
-from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
+from synhead.app.models import EngineChoice, ModelChoice, choose, describe, load_animator
+from synhead.app.options import (
+    CheckpointOption,
+    DeviceOption,
+    EngineOption,
+    GraphOption,
+    PrecisionOption,
+    PresetOption,
+)
 from synhead.config import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from synhead.inference.report import AnimationReport
 
 EXIT_SOME_FAILED = 1
+RAY = "ray"
 
 
 def batch(
@@ -34,6 +42,8 @@ def batch(
     preset: PresetOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
+    graph: GraphOption = None,
     retries: Annotated[
         int, typer.Option(min=0, help="Further attempts at a job after an error that may pass; bad input is not tried.")
     ] = 1,
@@ -47,7 +57,6 @@ def batch(
     where: Annotated[
         Literal["here", "ray"], typer.Option("--on", help="here: in this process; ray: by workers of a Ray cluster.")
     ] = "here",
-    engine: Annotated[Literal["ray"] | None, typer.Option(help="The same as --on ray.", show_default=False)] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="On Ray: how many; default: as many as there is room for.")
     ] = None,
@@ -69,14 +78,15 @@ def batch(
     from synhead.inference.batch.run import made_by, run_jobs
 
     asked = _Asked(workers=workers, address=address, cpus=cpus_per_worker, gpus=gpus_per_worker)
-    options = asked.options(device, on_ray=where == "ray" or engine == "ray")
+    options = asked.options(device, on_ray=RAY in (where, engine))
+    chosen = EngineChoice(name="auto" if engine == RAY else engine, graph=graph and graph.absolute())
     listed = read_jobs(jobs, batch_size=batch_size)
     path = jobs.with_name(f"{jobs.name}.journal")
     with open_journal(path) as journal:
         choice, policy = choose(checkpoint, preset), Policy(retries=retries, keep_going=keep_going)
         facts = describe(choice)
         warn_if_untrained(facts)
-        load = partial(load_runner, _anywhere(choice), device=device, precision=precision)
+        load = partial(load_runner, _anywhere(choice), device=device, precision=precision, engine=chosen)
         with BatchProgress() as progress:
             teller = _Teller(progress, None if log is None else JobLog(log), len(listed))
             if options is None:
@@ -87,12 +97,15 @@ def batch(
     _sum_up(queue)
 
 
-def load_runner(choice: ModelChoice, *, device: str, precision: Literal["auto", "fp32", "bf16"]) -> AnimatorRunner:
+def load_runner(
+    choice: ModelChoice, *, device: str, precision: Literal["auto", "fp32", "bf16"], engine: EngineChoice
+) -> AnimatorRunner:
     """The chosen model in this process, which may be a worker's."""
     from synhead.inference.animator import AnimatorOptions
     from synhead.inference.batch.run import AnimatorRunner
 
-    animator, loaded = load_animator(choice, device=device, precision=precision, options=AnimatorOptions())
+    options = AnimatorOptions()
+    animator, loaded = load_animator(choice, device=device, precision=precision, options=options, engine=engine)
     return AnimatorRunner(animator, statement_of(loaded))
 
 

@@ -32,6 +32,14 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineChoice:
+    """What runs the model: the name of an engine, or ``auto``. ``graph``: see EngineOptions."""
+
+    name: str = "auto"
+    graph: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """What weights are called, and whether they have been trained."""
 
@@ -98,13 +106,19 @@ def untrained(preset: str, *, device: torch.device | str = "cpu") -> TalkingHead
 
 
 def load_animator(
-    choice: ModelChoice, *, device: str, precision: Literal["auto", "fp32", "bf16"], options: AnimatorOptions
+    choice: ModelChoice,
+    *,
+    device: str,
+    precision: Literal["auto", "fp32", "bf16"],
+    options: AnimatorOptions,
+    engine: EngineChoice | None = None,
 ) -> tuple[Animator, LoadedModel]:
     """The chosen model ready to animate, and what it is. Raises CheckpointError or ConfigError."""
     from synhead.inference.animator import Animator, select_device, select_precision
-    from synhead.inference.engines import EngineOptions, default_engine, make_engine
+    from synhead.inference.engines import EngineOptions, default_engine, engine_named, make_engine
 
-    chosen = select_device(device)
+    chosen, engine = select_device(device), engine or EngineChoice()
+    name = default_engine(chosen) if engine.name == "auto" else engine_named(engine.name)
+    how = EngineOptions(name=name, precision=select_precision(precision, chosen), graph=engine.graph)
     loaded = load(choice, device=chosen)
-    how = EngineOptions(name=default_engine(chosen), precision=select_precision(precision, chosen))
     return Animator(loaded.model, options, engine=make_engine(loaded.model, how)), loaded

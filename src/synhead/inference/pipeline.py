@@ -74,7 +74,7 @@ def animate_video(
                     progress(frames, scene.expected)
             audio = output.audio
         written = _Written(frames, composition.size, audio, marked.source_uri, motion.warnings)
-        return _report(scene, reference, written, clock)
+        return _report(animator, scene, reference, written, clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class _Written:
     warnings: tuple[str, ...]
 
 
-def _report(scene: Scene, reference: Reference, written: _Written, clock: Clock) -> AnimationReport:
+def _report(animator: Animator, scene: Scene, reference: Reference, written: _Written, clock: Clock) -> AnimationReport:
     seconds = StageSeconds(
         decode=clock.seconds["decode"] + scene.reading_seconds,
         faces=clock.seconds["faces"],
@@ -117,6 +117,8 @@ def _report(scene: Scene, reference: Reference, written: _Written, clock: Clock)
         reference_reason=reference.reason,
         faceless=scene.faceless(),
         source_faceless=scene.source_faceless(),
+        engine=animator.engine.name,
+        precision=animator.precision,
         warnings=(*scene.warnings, *reference.warnings, *written.warnings),
         seconds=seconds,
     )
