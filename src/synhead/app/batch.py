@@ -204,10 +204,9 @@ class _Teller:
         if self._log is not None:
             self._log.lost(attempt, reason)
         self._advance(0 if again else 1)
-        next_step = "; it will be made again" if again else ", too often; see the memory of the machines"
-        remark(
-            f"{attempt.job.name}: {attempt.worker} is gone{next_step} ({reason})", style="yellow" if again else "red"
-        )
+        next_step = "it will be made again" if again else "too often: look at the memory of the machines"
+        text = f"{attempt.job.name}: {attempt.worker} is gone; {next_step} ({reason})"
+        remark(text, style="yellow" if again else "red")
 
     def gone(self, worker: str, reason: str) -> None:
         """See PoolWatcher."""

@@ -74,7 +74,8 @@ class FrameProgress:
 
     def _show(self, label: str, done: int, total: int | None) -> None:
         if label != self._shown:
-            self._progress.reset(self._task, description=label)
+            self._progress.remove_task(self._task)  # a new one, since a known total cannot become unknown
+            self._task = self._progress.add_task(label, total=total)
             self._shown = label
         self._progress.update(self._task, completed=done, total=total)
 

@@ -78,7 +78,7 @@ def test_a_cluster_that_this_machine_is_not_part_of(monkeypatch: pytest.MonkeyPa
     module = cluster()
     module.init = init  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ray", module)
-    told = r"no Ray cluster at auto: Could not find any running Ray instance\.; --address needs"
+    told = r"no Ray cluster at auto: Could not find any running Ray instance; --address needs"
     with pytest.raises(ClusterError, match=told), connected(RayOptions(address="auto")):
         pass
 

@@ -61,7 +61,7 @@ def connected(options: RayOptions) -> Iterator[ModuleType]:
             _join(ray, options.address)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = "on this machine" if options.address is None else f"at {options.address}"
-        raise ClusterError(f"no Ray cluster {where}: {one_line(error)}; {_REMEDY}") from error
+        raise ClusterError(f"no Ray cluster {where}: {one_line(error).rstrip('.')}; {_REMEDY}") from error
     try:
         yield ray
     finally:

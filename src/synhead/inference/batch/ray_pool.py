@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -45,11 +46,10 @@ def open_ray_pool(wanted: Wanted, options: RayOptions) -> Iterator[RayPool]:
     Raises ModuleNotFoundError without Ray, ClusterError if there is no cluster there, no room in it for a worker, or if
     workers do not see the same files, weights and version of Synhead as this process.
     """
-    shared = (
-        [job.job for job in wanted.queue.waiting] if options.address else []
-    )  # on this machine alone files are the same
+    jobs = [job.job for job in wanted.queue.waiting]
+    shared = jobs if options.address else []  # a machine alone sees what it sees
     with connected(options) as ray, probed(shared, wanted.mark) as view:
-        pool = RayPool(ray, wanted, fitted(ray, options, len(wanted.queue.waiting)), view)
+        pool = RayPool(ray, wanted, fitted(ray, options, len(jobs)), view)
         try:
             pool.wait_for_first()
             yield pool
@@ -74,7 +74,7 @@ class RayPool:
 
     def __init__(self, ray: ModuleType, wanted: Wanted, options: RayOptions, view: View) -> None:
         self._ray, self._wanted, self._options, self._view = ray, wanted, options, view
-        self._numbers = iter(range(1, 1_000_000_000))
+        self._numbers = itertools.count(1)
         self._ever_ready = False
         self._class = ray.remote(concurrency_groups={"talk": 1})(Worker)
         self._members = [self._new() for _ in range(options.workers or 1)]
