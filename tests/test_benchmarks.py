@@ -6,6 +6,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,23 @@ def test_batch_killed_half_way(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert worker.startswith("| worker | 12 | 0 | 12 | 12 | 0 | 1 | 12 | 0 |")
     assert queue.startswith("| queue | 12 | 0 | 12 | 12 | 0 | 0 | 12 | 0 |")
     assert verdict == "good"
+
+
+@pytest.mark.slow
+def test_live_tells_where_a_frame_spends_its_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("mediapipe")
+    pytest.importorskip("playwright")
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        pytest.skip("no Chromium on this machine")
+    given = "--preset tiny --precision fp32 --camera 320x240 --warmup 1 --seconds 2 --device cpu"
+    assert script("live")["main"]([*given.split(), "--json", str(tmp_path / "live.json")]) == 0
+    (result,) = json.loads((tmp_path / "live.json").read_text())["results"]
+    assert result["fps"] > 1
+    assert result["shown"] > 2
+    ways = result["stages_ms"]
+    assert list(ways) == ["page", "travel", "wait", "decode", "faces", "turn", "keypoints", "draw", "encode", "show"]
+    assert 0 < ways["draw"] < result["latency_median_ms"]
+    assert "frames/s, latency" in capfd.readouterr().out
 
 
 def test_nothing_that_a_training_machine_lacks_is_imported(lacking: dict[str, str]) -> None:

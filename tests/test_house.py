@@ -43,8 +43,8 @@ def parameters(function: Function) -> list[ast.arg]:
 
 
 def is_command(function: Function, path: Path) -> bool:
-    """``synhead NAME`` is function NAME of app/NAME.py; its parameters are its options, however many."""
-    return path.parent == APP and function.name == path.stem
+    """``synhead NAME`` is function NAME of app/NAME.py or app/NAME/command.py; its parameters are its options."""
+    return path in (APP / f"{function.name}.py", APP / function.name / "command.py")
 
 
 def is_kernel(function: Function) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from synhead.data.errors import MediaError
-from synhead.data.image import centre, fit_image, fitted_size, read_image, write_image
+from synhead.data.image import centre, decode_image, fit_image, fitted_size, read_image, write_image
 
 RAMP = np.linspace(0, 255, 32).astype(np.uint8)[None, :].repeat(32, axis=0)
 COLOURS = np.stack([RAMP, RAMP.T, 255 - RAMP], axis=-1)
@@ -231,3 +231,15 @@ def test_bad_outputs(tmp_path, name, remedy):
     (tmp_path / "dir.png").mkdir()
     with pytest.raises(MediaError, match=remedy):
         write_image(tmp_path / name, COLOURS)
+
+
+def test_an_open_file_is_decoded_under_the_name_and_the_limit_that_it_is_given(tmp_path):
+    write_image(tmp_path / "a.png", np.full((40, 50, 3), 7, np.uint8))
+    content = (tmp_path / "a.png").read_bytes()
+    assert np.array_equal(decode_image(io.BytesIO(content), "it"), read_image(tmp_path / "a.png"))
+    with pytest.raises(MediaError, match="it has 50 x 40 pixels"):
+        decode_image(io.BytesIO(content), "it", max_pixels=1999)
+    with pytest.raises(MediaError, match="it is damaged"):
+        decode_image(io.BytesIO(content[:90]), "it")
+    with pytest.raises(MediaError, match="it is not an image"):
+        decode_image(io.BytesIO(b""), "it")

@@ -106,8 +106,8 @@ def test_target_has_no_gradient():
 
 def test_scales_without_pixels_are_left_out(vgg):
     loss = PerceptualLoss(vgg)
-    assert len(loss.describe(images(size=32, batch=1))) == 10  # 32 and 16 pixels of 32, 16, 8, 4
-    assert len(PerceptualLoss(random_trunk(SMALL)).describe(images(size=32))) == 8
+    assert len(loss.levels(images(size=32, batch=1))) == 2  # 32 and 16 pixels of 32, 16, 8, 4
+    assert len(PerceptualLoss(random_trunk(SMALL)).levels(images(size=32))) == 4
 
 
 def test_bfloat16_autocast_reduces_in_float32():

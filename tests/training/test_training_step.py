@@ -12,10 +12,12 @@ from training_factory import LOSSES, TRAINING, RandomPairs, micro_model
 
 from synhead.config import AblationName, ablate
 from synhead.losses.objective import GeneratorObjective
+from synhead.losses.regions import FacePoints
 from synhead.training.config import EmaConfig, OptimizerConfig
 from synhead.training.randomness import warps_for
 from synhead.training.state import TrainingState, adam, build
 from synhead.training.step import Micro, Steps, make_steps
+from synhead.types import FacePoint
 
 LOSSES_ON = replace(LOSSES, adversarial_start=0)
 
@@ -117,6 +119,18 @@ def freeze_batch_norm(state: TrainingState) -> None:
     for module in (*state.model.modules(), *state.discriminator.modules()):
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
+
+
+def test_landmarks_pass_through_half_precision(state: TrainingState) -> None:
+    """Fabric converts what it passes on, and refuses frozen dataclasses."""
+    half = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    losses = replace(LOSSES, weights=replace(LOSSES.weights, landmarks=10.0, regions=1.0))
+    steps = make_steps(half, state, GeneratorObjective(losses, None), TRAINING)
+    points = torch.rand(2, len(FacePoint), 2) - 0.5
+    micro = micro_batch(half)._replace(points=FacePoints(source=points, driving=points))
+    terms = steps.generator_step([micro], adversarial=False)[0].terms
+    assert terms["landmarks"] > 0
+    assert terms["regions"] > 0
 
 
 def test_accumulation_equals_the_larger_batch(fabric: Fabric) -> None:

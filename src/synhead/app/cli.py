@@ -17,6 +17,7 @@ from synhead.app.evaluate import evaluate
 from synhead.app.export import export
 from synhead.app.figures import figures
 from synhead.app.info import info
+from synhead.app.live.command import live
 from synhead.app.prepare import prepare
 from synhead.app.record import record
 from synhead.app.score import score
@@ -57,6 +58,7 @@ def options(
 for command in (
     animate,
     batch,
+    live,
     record,
     verify,
     prepare,

@@ -97,6 +97,10 @@ def _expected() -> tuple[type[Exception], ...]:
         from synhead.inference.template import TemplateError
 
         expected.append(TemplateError)
+    if "synhead.app.live.errors" in sys.modules:
+        from synhead.app.live.errors import LiveError
+
+        expected.append(LiveError)
     if "synhead.training.preparation.options" in sys.modules:
         from synhead.training.preparation.options import PrepareError
 

@@ -36,7 +36,7 @@ def _base() -> ModelConfig:
     return ModelConfig(
         name="base",
         feature_widths=(160, 64, 64, 32),
-        keypoints=KeypointConfig(hourglass=HourglassConfig(width=32, max_width=256)),
+        keypoints=KeypointConfig(count=20, hourglass=HourglassConfig(width=32, max_width=256)),
         coarse_motion=CoarseMotionConfig(hourglass=HourglassConfig(width=32, max_width=384)),
         motion=MotionConfig(refine_width=56),
         appearance=AppearanceConfig(width=96, heads=6),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -34,22 +34,27 @@ def read_image(path: Path) -> RgbImage:
     Transparency is composited on white; 16-bit and floating-point greys are scaled, not clipped; of an animation the
     first frame is taken. Raises MediaError for what is no image, is damaged, smaller than 16 px or larger than 120 MP.
     """
-    check_input(path)
+    with check_input(path).open("rb") as file:
+        return decode_image(file, str(path))
+
+
+def decode_image(file: BufferedReader | BytesIO, name: str, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
+    """As :func:`read_image`, of an open file that messages call ``name``."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large images; MAX_PIXELS below decides instead
-            with Image.open(path) as image:
-                check_size(path, *image.size)
+            warnings.simplefilter("ignore")  # Pillow warns of large images; max_pixels decides instead
+            with Image.open(file) as image:
+                check_size(name, *image.size, max_pixels=max_pixels)
                 upright = ImageOps.exif_transpose(image)
                 return np.array(_rgb(upright), dtype=np.uint8)
     except MediaError:
         raise
     except UnidentifiedImageError as error:
-        raise MediaError(f"{path} is not an image that can be read; give a JPEG, PNG or WebP file") from error
+        raise MediaError(f"{name} is not an image that can be read; give a JPEG, PNG or WebP file") from error
     except Image.DecompressionBombError as error:
-        raise MediaError(f"{path} has too many pixels; resize it below {MAX_PIXELS // 10**6} megapixels") from error
+        raise MediaError(f"{name} has too many pixels; resize it below {max_pixels // 10**6} megapixels") from error
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
-        raise MediaError(f"{path} is damaged ({error}); export or download the image again") from error
+        raise MediaError(f"{name} is damaged ({error}); export or download the image again") from error
 
 
 def write_image(path: Path, image: RgbImage) -> None:
@@ -106,15 +111,15 @@ def fit_image(image: RgbImage, size: int, fit: Fit = "crop") -> UInt8[NDArray[np
     return centre(np.array(Image.fromarray(image).resize(target, Image.Resampling.BILINEAR)), size)
 
 
-def check_size(path: Path, width: int, height: int) -> None:
+def check_size(name: Path | str, width: int, height: int, *, max_pixels: int = MAX_PIXELS) -> None:
     """MediaError for pictures too small, too large or too narrow to show a face; checked before pixels are read."""
-    found = f"{path} has {width} x {height} pixels"
+    found = f"{name} has {width} x {height} pixels"
     if min(width, height) < MIN_SIDE_PX:
         raise MediaError(f"{found}, too few to show a face; give at least {MIN_SIDE_PX} a side")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise MediaError(f"{found}, a strip too narrow to show a face; crop it around the face")
-    if width * height > MAX_PIXELS:
-        raise MediaError(f"{found}; resize it below {MAX_PIXELS // 10**6} megapixels")
+    if width * height > max_pixels:
+        raise MediaError(f"{found}; resize it below {max_pixels // 10**6} megapixels")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -52,17 +52,21 @@ class LossConfig:
     ``perceptual``: ``vgg19`` torchvision's ImageNet weights from a local file; ``vgg19-torchvision`` the same through
     torchvision's own download; ``vgg19-random`` He-normal weights from ``perceptual_seed`` (arXiv 2103.10571);
     ``local`` a trained :class:`~synhead.losses.features.TrunkFeatures` directory; ``none`` no perceptual term.
+    ``perceptual_factors``: the image is compared at its size divided by each of them; a coarser set costs less.
     ``keypoint_distance``: ``published`` has a value but no gradient; ``hinge`` is relu(0.2 - d) (a deviation).
     ``adversarial_start``: the adversarial terms are on in iterations after this one (counted from 1).
     """
 
     perceptual: PerceptualName = "vgg19"
     perceptual_seed: int = 0
+    perceptual_factors: tuple[int, ...] = (1, 2, 4, 8)
     keypoint_distance: KeypointDistanceName = "published"
     adversarial_start: int = 5001
     weights: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self) -> None:
+        if not self.perceptual_factors or min(self.perceptual_factors) < 1:
+            raise ConfigError("losses.perceptual_factors: whole numbers from 1; perceptual=none switches the term off")
         if self.adversarial_start < 0:
             raise ConfigError("losses.adversarial_start must not be negative: use 0 to start at the first iteration")
 

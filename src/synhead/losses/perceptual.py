@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from synhead.losses.config import LossConfig
 from synhead.losses.feature_weights import build_extractor
 from synhead.losses.features import FeatureExtractor
-from synhead.nn.blocks import AntialiasDownscale
+from synhead.losses.filters import filter_image
+from synhead.nn.blocks import antialias_kernel
+from synhead.nn.precision import full_precision, upcast
 
 __all__ = ["PerceptualLoss", "build_perceptual"]
 
@@ -29,26 +31,38 @@ class PerceptualLoss(nn.Module):
     def __init__(self, extractor: FeatureExtractor, factors: Sequence[int] = FACTORS) -> None:
         super().__init__()
         self.extractor = extractor
-        self.downscales = nn.ModuleList(AntialiasDownscale(3, factor) for factor in factors)
+        self.downscales = nn.ModuleList(_Downscale(factor) for factor in factors)
+        self.compare = FeatureDistance(extractor)
 
-    def describe(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
-        """All feature maps of all scales, fine to coarse."""
+    def levels(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """The image at the scales that count, fine to coarse."""
         side = min(image.shape[-2:])
-        used = [module for module in self.downscales if side // _factor(module) >= self.extractor.minimum_size]
-        return tuple(feature for module in used for feature in self.extractor(module(image)))
+        modules = [module for module in self.downscales if isinstance(module, _Downscale)]
+        return [module(image) for module in modules if side // module.factor >= self.extractor.minimum_size]
 
     def forward(
         self, images: Sequence[Float[Tensor, "b 3 h w"]], target: Float[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, ""], ...]:
-        """The loss of each of ``images`` against one target.
-
-        The target is described once, without a graph, and all images in one batch of the extractor.
-        """
-        with torch.no_grad():
-            wanted = self.describe(target)
-        found = self.describe(torch.cat(list(images)) if len(images) > 1 else images[0])
-        total = torch.stack([_distances(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)]).sum(0)
+        """The loss of each of ``images`` against one target, all in one batch of the extractor."""
+        found = self.levels(torch.cat(list(images)) if len(images) > 1 else images[0])
+        wanted = self.levels(target.detach())
+        total = torch.stack([self.compare(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)]).sum(0)
         return total.unbind()
+
+
+class FeatureDistance(nn.Module):
+    """Sum over layers of E[|phi_l(I) - sg phi_l(I_d)|] at one scale, for each I of several against one I_d."""
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        super().__init__()
+        self.extractor = extractor
+
+    def forward(self, found: Float[Tensor, "mb 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " m"]:
+        """``found``: several images a target, one after the other in the batch."""
+        with torch.no_grad():
+            targets = self.extractor(wanted)
+        pairs = zip(self.extractor(found), targets, strict=True)
+        return torch.stack([_distances(ours, theirs) for ours, theirs in pairs]).sum(0)
 
 
 def _distances(found: Float[Tensor, "mb c h w"], wanted: Float[Tensor, "b c h w"]) -> Float[Tensor, " m"]:
@@ -57,9 +71,19 @@ def _distances(found: Float[Tensor, "mb c h w"], wanted: Float[Tensor, "b c h w"
     return difference.mean(dim=(1, 2, 3, 4), dtype=torch.promote_types(found.dtype, torch.float32))
 
 
-def _factor(module: nn.Module) -> int:
-    assert isinstance(module, AntialiasDownscale)
-    return module.factor
+class _Downscale(nn.Module):
+    """``AntialiasDownscale`` in float32 under autocast too, made for gradients of the image."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.line = tuple(antialias_kernel(factor)[0, 0].double().sum(dim=0).tolist())
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+        if self.factor == 1:
+            return image
+        with full_precision(image):
+            return filter_image(upcast(image), self.line, stride=self.factor)
 
 
 def build_perceptual(config: LossConfig, *, weights: Path | None = None) -> PerceptualLoss | None:
@@ -70,4 +94,4 @@ def build_perceptual(config: LossConfig, *, weights: Path | None = None) -> Perc
     if config.weights.perceptual == 0:
         return None
     extractor = build_extractor(config.perceptual, weights=weights, seed=config.perceptual_seed)
-    return None if extractor is None else PerceptualLoss(extractor)
+    return None if extractor is None else PerceptualLoss(extractor, config.perceptual_factors)

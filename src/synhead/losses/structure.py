@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from synhead.losses.filters import filter_image
 from synhead.losses.image import mean
 from synhead.nn.precision import full_precision, upcast
 
@@ -61,7 +65,7 @@ def laplacian_loss(
         for _ in range(levels):
             if min(rest.shape[-2:]) < 4:
                 break
-            low = _blur(rest, radius=2, sigma=1.0)[..., ::2, ::2]
+            low = filter_image(rest, _gaussian(2, 1.0), stride=2, reflect=True)
             total = total + mean((rest - F.interpolate(low, size=rest.shape[-2:], mode="bilinear")).abs())
             rest = low
         return total + mean(rest.abs())
@@ -72,7 +76,9 @@ def _ssim(
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """Mean SSIM, and mean contrast-structure inside the borders, of each image."""
     stacked = torch.cat([image, target, image.square(), target.square(), image * target])
-    mean_x, mean_y, square_x, square_y, product = _blur(stacked, radius=_RADIUS, sigma=_SIGMA).chunk(5)
+    mean_x, mean_y, square_x, square_y, product = filter_image(stacked, _gaussian(_RADIUS, _SIGMA), reflect=True).chunk(
+        5
+    )
     variance = (square_x - mean_x.square()).clamp_min(0) + (square_y - mean_y.square()).clamp_min(0)
     covariance = product - mean_x * mean_y
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
@@ -82,12 +88,8 @@ def _ssim(
     return (luminance * contrast).mean(dim=(1, 2, 3)), inner.mean(dim=(1, 2, 3))
 
 
-def _blur(image: Float[Tensor, "b c h w"], *, radius: int, sigma: float) -> Float[Tensor, "b c h w"]:
-    """Separable Gaussian filter of 2 * radius + 1 pixels, reflection padding."""
-    batch, channels, height, width = image.shape
-    t = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
-    window = torch.exp(-t.square() / (2 * sigma**2))
-    window = window / window.sum()
-    padded = F.pad(image, (radius, radius, radius, radius), mode="reflect").flatten(0, 1)[:, None]
-    rows = F.conv2d(padded, window.view(1, 1, 1, -1))
-    return F.conv2d(rows, window.view(1, 1, -1, 1)).view(batch, channels, height, width)
+@cache
+def _gaussian(radius: int, sigma: float) -> tuple[float, ...]:
+    """Normalised weights of 2 * radius + 1 pixels."""
+    weights = [math.exp(-(t**2) / (2 * sigma**2)) for t in range(-radius, radius + 1)]
+    return tuple(weight / sum(weights) for weight in weights)

@@ -185,7 +185,9 @@ def recipe(name: RecipeName, model: ModelConfig) -> RunConfig:
         execution=ExecutionConfig(precision="bf16", compile="default"),
         every=EveryConfig(log=50, image=1000, validate=1000, checkpoint=2000),
     )
-    losses = LossConfig(perceptual="vgg19-random", weights=LossWeights(ms_ssim=1.0, laplacian=1.0))
+    losses = LossConfig(
+        perceptual="vgg19-random", perceptual_factors=(2, 4, 8), weights=LossWeights(ms_ssim=1.0, laplacian=1.0)
+    )
     data = DataConfig(
         size=model.image_size,
         sampling="balanced",

@@ -22,6 +22,7 @@ from synhead.losses.objective import GeneratorObjective
 from synhead.losses.regions import FacePoints
 from synhead.model.discriminator import Discriminator
 from synhead.model.talking_head import TalkingHead
+from synhead.training.compiling import compile_regions
 from synhead.training.config import TrainingConfig
 from synhead.training.state import TrainingState
 
@@ -60,13 +61,17 @@ class GeneratorPass(nn.Module):
         bending: tuple[Float[Tensor, "b 2 3"], Float[Tensor, "b 1 n"]],
         iteration: int,
         critic: Discriminator | None,
-        points: FacePoints | None = None,
+        points: tuple[Tensor, Tensor] | None = None,
     ) -> GeneratorResult:
-        """``bending``: tensors of the random warp. Without a critic the adversarial terms are off."""
+        """``bending``: tensors of the random warp; ``points``: landmarks of source and driving image, if wanted.
+
+        Plain tensors, for Fabric converts what it passes on. Without a critic the adversarial terms are off.
+        """
         affine, bend = bending
+        landmarks = None if points is None else FacePoints(*points)
         warp = RandomWarp(affine=affine, bend=bend)
         result = self.model(source_image, driving_image, warp.warp_frame(driving_image))
-        report = self.objective(result, driving_image, warp=warp, iteration=iteration, critic=critic, points=points)
+        report = self.objective(result, driving_image, warp=warp, iteration=iteration, critic=critic, points=landmarks)
         return GeneratorResult(
             total=report.total,
             terms={name: value.detach() for name, value in report.terms.items()},
@@ -105,6 +110,11 @@ class Micro(NamedTuple):
         """Tensors of the generator's pass in its order."""
         return self.source_image, self.driving_image, (self.warp.affine, self.warp.bend)
 
+    @property
+    def landmarks(self) -> tuple[Tensor, Tensor] | None:
+        """Tensors of the landmarks."""
+        return None if self.points is None else (self.points.source, self.points.driving)
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -128,7 +138,7 @@ class Steps:
             for index, micro in enumerate(batch):
                 last = index == len(batch) - 1
                 with self.fabric.no_backward_sync(self.generator, enabled=not last):
-                    result = self.generator(*micro.inputs, iteration, critic, micro.points)
+                    result = self.generator(*micro.inputs, iteration, critic, micro.landmarks)
                     self.fabric.backward(result.total / len(batch))
                 results.append(result._replace(total=result.total.detach()))
         if self.gradient_norm is not None:
@@ -168,9 +178,7 @@ def make_steps(fabric: Fabric, state: TrainingState, objective: GeneratorObjecti
     if config.execution.channels_last:
         objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.execution.compile != "off":
-        mode = None if config.execution.compile == "default" else config.execution.compile
-        for part in compiled_parts(state, objective):
-            part.compile(mode=mode, dynamic=False)
+        compile_regions(state, objective, config.execution.compile)
     return Steps(
         fabric=fabric,
         state=state,
@@ -178,11 +186,3 @@ def make_steps(fabric: Fabric, state: TrainingState, objective: GeneratorObjecti
         discriminator=fabric.setup_module(DiscriminatorPass(state.discriminator), move_to_device=False),
         gradient_norm=config.gradient_norm,
     )
-
-
-def compiled_parts(state: TrainingState, objective: GeneratorObjective) -> list[nn.Module]:
-    """What is compiled: the model's training forward, the discriminator and the perceptual loss."""
-    parts: list[nn.Module] = [state.model, state.discriminator]
-    if objective.perceptual is not None:
-        parts.append(objective.perceptual)
-    return parts

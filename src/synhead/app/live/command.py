@@ -1,0 +1,90 @@
+"""``synhead live``: a portrait follows a camera at once, in the browser or as a virtual camera."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synhead.app.animate import statement_of, warn_if_untrained
+from synhead.app.console import remark, say
+from synhead.app.models import LoadedModel, choose, load_animator
+from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
+from synhead.config import ConfigError
+
+if TYPE_CHECKING:
+    from synhead.app.live.router import LiveModel
+
+RATE = 25.0
+
+
+def live(
+    portrait: Annotated[
+        Path | None, typer.Argument(metavar="PORTRAIT", help="Photo of a person who agreed; not with --serve.")
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="A page for the browser instead, on this machine.")] = False,
+    camera: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Camera that drives; default: the first.", show_default=False)
+    ] = None,
+    driving: Annotated[
+        Path | None, typer.Option(metavar="VIDEO", help="A video instead of a camera, over and over.")
+    ] = None,
+    virtual_camera: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="Virtual camera shown to other programs; default: the first."),
+    ] = None,
+    checkpoint: CheckpointOption = None,
+    preset: PresetOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    center: Annotated[
+        bool, typer.Option("--center", help="Take PORTRAIT's middle, without looking for a face.")
+    ] = False,
+    multiplier: Annotated[float, typer.Option(help="How large movements become; 1 as the driver's.")] = 1.0,
+    smooth: Annotated[float, typer.Option(min=0.0, help="Frames by which a still face lags; 0: none.")] = 0.0,
+    label: Annotated[str, typer.Option(metavar="TEXT", help="Words in a corner; '' for none.")] = "AI-generated",
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long; default: with Ctrl-C.")] = None,
+    host: Annotated[str, typer.Option(help="Address for --serve; others than this machine's own open it up.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For --serve; 0: any that is free.")] = 8770,
+) -> None:
+    """Let PORTRAIT follow a camera live."""
+    if serve == (portrait is not None):
+        raise ConfigError("give PORTRAIT, or --serve, where it is chosen on the page; not both")
+    from synhead.app.live.session import LiveOptions  # heavy imports wait until a command runs
+
+    options = LiveOptions(crop="center" if center else "auto", multiplier=multiplier, smooth=smooth, label=label)
+    chosen = choose(checkpoint, preset)
+    animator, loaded = load_animator(chosen, device=device, precision=precision, options=options.motion())
+    warn_if_untrained(loaded)
+    if serve:
+        from synhead.app.live.serving import serve as serve_page
+
+        serve_page(animator, _about(loaded), host=host, port=port)
+        return
+    from contextlib import ExitStack
+
+    from synhead.app.live.cameras import VirtualCamera, camera_frames, video_frames
+    from synhead.app.live.mirror import run_mirror
+    from synhead.app.live.session import open_session
+    from synhead.data.image import read_image
+
+    assert portrait is not None
+    picture = read_image(portrait)
+    with ExitStack() as stack:
+        session = open_session(animator, picture, options, stack)
+        display = stack.enter_context(VirtualCamera(session.size, RATE, virtual_camera))
+        frames = camera_frames(camera) if driving is None else video_frames(driving)
+        say(f"virtual camera: {display.device}")
+        remark("stop with Ctrl-C")
+        found = run_mirror(session, frames, display, seconds=seconds, told=lambda figures: remark(figures.line))
+    say(found.line)
+
+
+def _about(loaded: LoadedModel) -> LiveModel:
+    from synhead.app.live.router import LiveModel
+
+    note = "" if loaded.trained else f"These weights are UNTRAINED ({loaded.name}): what moves is not a face."
+    return LiveModel(statement=statement_of(loaded), note=note)

@@ -1,0 +1,70 @@
+"""The live page alone: a small server for this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from synhead.app.console import remark, say
+from synhead.app.live.limits import LiveLimits
+from synhead.app.live.router import PAGE, LiveModel, live_router
+from synhead.app.user_study.serving import listen
+from synhead.config import ConfigError
+from synhead.inference.animator import Animator
+
+__all__ = ["live_application", "serve", "server_of"]
+
+_LOCAL = ("127.0.0.1", "localhost")
+
+
+def live_application(
+    animator_provider: Callable[[], Animator],
+    limits: LiveLimits | None = None,
+    about: LiveModel | None = None,
+    hosts: tuple[str, ...] = _LOCAL,
+) -> FastAPI:
+    """``hosts``: names under which the page may be asked for; others are refused (against DNS rebinding)."""
+    web = FastAPI(title="Synhead live", docs_url=None, redoc_url=None, openapi_url=None)
+    web.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    web.include_router(live_router(animator_provider, limits, about))
+
+    @web.get("/")
+    def home() -> RedirectResponse:
+        return RedirectResponse(PAGE.lstrip("/"))
+
+    return web
+
+
+def server_of(web: FastAPI, limits: LiveLimits) -> uvicorn.Server:
+    """Not yet running. JPEGs are not compressed again, and messages too large are not even received."""
+    config = uvicorn.Config(
+        web,
+        log_level="warning",
+        access_log=False,
+        ws_max_size=limits.message_bytes,
+        ws_per_message_deflate=False,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(animator: Animator, about: LiveModel, *, host: str, port: int) -> None:
+    """Serve until Ctrl-C. Raises ConfigError if the port is taken, or websockets is missing."""
+    if find_spec("websockets") is None:  # without it uvicorn serves the page, and refuses its connection
+        raise ConfigError("the live page needs websockets; pip install 'synhead[live]'")
+    limits = LiveLimits()
+    hosts = _LOCAL if host in _LOCAL else ("*",)
+    with listen(host, port) as listener:
+        say(f"http://{host}:{listener.getsockname()[1]}{PAGE}")
+        if host not in _LOCAL:
+            remark(
+                "note: everybody who reaches this address can use it; browsers give their camera only to pages over "
+                "https, so put a proxy with a certificate before it",
+                style="yellow",
+            )
+        remark("stop with Ctrl-C")
+        server_of(live_application(lambda: animator, limits, about, hosts), limits).run(sockets=[listener])

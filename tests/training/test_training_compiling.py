@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from synhead.training.compiling import regions
+from synhead.training.state import TrainingState
+
+
+def test_regions_hold_most_of_the_model_and_do_not_nest(state: TrainingState) -> None:
+    found = list(regions(state.model))
+    assert all(inner is region for region in found for inner in regions(region))
+    inside = sum(parameter.numel() for region in found for parameter in region.parameters())
+    assert inside > 0.7 * sum(parameter.numel() for parameter in state.model.parameters())
+
+
+def test_compiled_regions_give_the_step_of_the_plain_model() -> None:
+    script = Path(__file__).with_name("compiled_step.py")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
