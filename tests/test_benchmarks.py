@@ -142,6 +142,18 @@ def test_inference_checks_animates_and_survives_a_case_that_fails(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_batch_killed_half_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray")
+    given = ["--jobs", "12", "--frames", "20", "--kill", "worker", "queue", "--folder", str(tmp_path / "b")]
+    assert script("batch")["main"](given) == 0
+    *_, worker, queue, verdict = capsys.readouterr().out.splitlines()
+    assert worker.startswith("| worker | 12 | 0 | 12 | 12 | 0 | 1 | 12 | 0 |")
+    assert queue.startswith("| queue | 12 | 0 | 12 | 12 | 0 | 0 | 12 | 0 |")
+    assert verdict == "good"
+
+
+@pytest.mark.slow
 def test_live_tells_where_a_frame_spends_its_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("mediapipe")
     pytest.importorskip("playwright")

@@ -74,6 +74,36 @@ def test_json_report(run: Run, media: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("*.png"))) == FRAMES
 
 
+@pytest.mark.parametrize(("asked", "used"), [((), "prepared"), (("--engine", "eager"), "eager")])
+def test_the_engine_is_chosen_and_told(
+    run: Run, media: Path, tmp_path: Path, asked: tuple[str, ...], used: str
+) -> None:
+    given = ("animate", media / "portrait.jpg", media / "driving.mp4", "-o", tmp_path / "out.gif", "--preset", "tiny")
+    given = (*given, *MIDDLE, "--device", "cpu", *asked)
+    report = json.loads(run(*given, "--json").out)
+    assert (report["engine"], report["precision"]) == (used, "fp32")
+    assert f"on cpu, {used} in fp32" in run(*given).err
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (("--engine", "ray"), "unknown engine 'ray'; choose one of eager, prepared"),
+        (("--engine", "onnx"), "needs a graph: write one with synhead export"),
+        (("--graph", "a.onnx"), "needs a graph: write one with synhead export"),
+        (("--engine", "onnx", "--graph", "a.onnx"), "a.onnx does not exist"),
+        (("--engine", "onnx", "--graph", "a.onnx", "--precision", "bf16"), "runs in fp32"),
+    ],
+)
+def test_engines_that_cannot_be(run: Run, media: Path, tmp_path: Path, asked: tuple[str, ...], told: str) -> None:
+    given = ("animate", media / "portrait.jpg", media / "driving.mp4", "-o", tmp_path / "out.gif", "--preset", "tiny")
+    finished = run(*given, "--device", "cpu", *asked)
+    assert finished.code == 2
+    assert told in finished.err
+    assert len(finished.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_box_is_pasted_back_unless_crop_only(run: Run, media: Path, tmp_path: Path) -> None:
     given = ("animate", media / "portrait.jpg", media / "driving.mp4", "--preset", "tiny", "--driving-crop", "center")
     box = ("--crop", "8,8,40,40")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,7 +95,7 @@ def test_a_fault_of_the_program_is_tried_again(
 ) -> None:
     faults = iter([True, False])
 
-    def frames(self: BatchProgress, done: int, total: int | None) -> None:
+    def frames(self: BatchProgress, mark: str, done: int, total: int | None) -> None:
         if next(faults, False):
             raise ZeroDivisionError("division by zero")
 
@@ -138,7 +139,7 @@ def test_ctrl_c(run: Run, jobs: Callable[..., Path], tmp_path: Path, monkeypatch
     path = jobs({"output": "a.mp4"}, {"output": "b.mp4"})
     stops = iter([False] * (FRAMES + 2))
 
-    def frames(self: BatchProgress, done: int, total: int | None) -> None:
+    def frames(self: BatchProgress, mark: str, done: int, total: int | None) -> None:
         if next(stops, True):
             raise KeyboardInterrupt
 
@@ -212,3 +213,56 @@ def test_killed_half_way_and_started_again(run: Run, jobs: Callable[..., Path], 
     assert len(list((tmp_path / "c").glob("*.png"))) == FRAMES
     records = [json.loads(line) for line in (tmp_path / "jobs.jsonl.journal").read_text().splitlines()]
     assert [record["key"] for record in records if record["event"] == "done"] == outputs
+
+
+def test_the_engine_is_chosen_and_told(run: Run, jobs: Callable[..., Path], tmp_path: Path) -> None:
+    finished = run("batch", jobs({"output": "a.gif"}), *TINY, "--engine", "eager", "--log", tmp_path / "logs")
+    assert finished.code == 0, finished.err
+    assert json.loads((tmp_path / "logs" / "a.gif.log").read_text())["report"]["engine"] == "eager"
+    finished = run("batch", jobs({"output": "b.gif"}), *TINY, "--engine", "steam")
+    assert (finished.code, "unknown engine 'steam'" in finished.err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--workers", "--cpus-per-worker", "--gpus-per-worker"])
+def test_options_about_ray_without_it(run: Run, jobs: Callable[..., Path], option: str) -> None:
+    finished = run("batch", jobs({"output": "a.mp4"}), *TINY, option, 1)
+    assert (finished.code, finished.out) == (2, "")
+    assert f"{option}" in finished.err
+    assert "need --on ray" in finished.err
+
+
+def test_devices_on_ray(run: Run, jobs: Callable[..., Path]) -> None:
+    finished = run("batch", jobs({"output": "a.mp4"}), "--preset", "tiny", "--device", "cuda:1", "--on", "ray")
+    assert (finished.code, "give --device cuda instead of cuda:1" in finished.err) == (2, True)
+    finished = run("batch", jobs({"output": "a.mp4"}), *TINY, "--on", "ray", "--gpus-per-worker", 1)
+    assert (finished.code, "--device cpu needs no --gpus-per-worker" in finished.err) == (2, True)
+
+
+@pytest.mark.parametrize("asked", [("--on", "ray"), ("--engine", "ray")])
+def test_no_ray(
+    run: Run, jobs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    finished = run("batch", jobs({"output": "a.mp4"}), *TINY, *asked)
+    assert finished.code == 2
+    assert finished.err.splitlines()[-1] == "error: ray is not installed; pip install 'synhead[cluster]'"
+    assert files(tmp_path) == set()
+
+
+def test_a_cluster_that_is_not_there(run: Run, jobs: Callable[..., Path], tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        finished = run("batch", jobs({"output": "a.mp4"}), *TINY, "--on", "ray", "--address", address)
+    assert finished.code == 2
+    assert f"error: no Ray cluster at {address}: nobody answers" in finished.err
+    assert files(tmp_path) == set()
+
+
+def test_ray_is_not_touched_unless_asked_for(jobs: Callable[..., Path]) -> None:
+    code = "import sys\nfrom synhead.app.cli import main\ntry:\n    main(sys.argv[1:])\n"
+    code += "finally:\n    assert 'ray' not in sys.modules"
+    given = [sys.executable, "-c", code, "batch", str(jobs({"output": "a.mp4"})), *TINY]
+    done = subprocess.run(given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from synhead.app.cli import main
 from synhead.app.errors import explain, guarded
 from synhead.app.progress import FrameProgress
 from synhead.data.errors import MediaError
-from tests.app.conftest import Finished
+from tests.app.conftest import FRAMES, Finished
 
 Run = Callable[..., Finished]
 
@@ -140,6 +141,30 @@ def test_interrupt_leaves_nothing(run: Run, media: Path, tmp_path: Path, monkeyp
     assert finished.code == 130
     assert "nothing was left half-written" in finished.err
     assert not list(tmp_path.iterdir())
+
+
+def test_interrupt_while_faces_are_looked_for(
+    run: Run, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mediapipe")
+    monkeypatch.setattr("synhead.inference.footage._remembered", {})
+    told: list[tuple[str, int, int | None]] = []
+
+    def interrupt(self: FrameProgress, what: str, done: int, total: int | None) -> None:
+        told.append((what, done, total))
+        if done == 2:
+            raise KeyboardInterrupt
+
+    given = ("animate", media / "portrait.jpg", media / "driving.mp4", "-o", tmp_path / "out.mp4", "--preset", "tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameProgress, "look", interrupt)
+        finished = run(*given, "--crop", "center")
+    assert finished.code == 130
+    assert told == [("faces in driving.mp4", 1, FRAMES), ("faces in driving.mp4", 2, FRAMES)]
+    assert not list(tmp_path.iterdir())
+    finished = run(*given, "--crop", "center", "--json")
+    assert json.loads(finished.out)["frames"] == FRAMES
+    assert "finding" not in finished.err  # no terminal, no bar
 
 
 def test_faults_of_the_program_keep_their_traceback() -> None:

@@ -74,7 +74,7 @@ def test_an_earlier_template_survives_ctrl_c(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("synhead.app.progress.FrameProgress.update", stop)
+    monkeypatch.setattr("synhead.app.progress.FrameProgress.look", stop)
     assert run("record", media / "driving.mp4", "-o", out, "--preset", "tiny").code == 130
     assert out.read_bytes() == b"earlier"
     assert [path.name for path in tmp_path.iterdir()] == [out.name]

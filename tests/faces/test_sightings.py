@@ -41,9 +41,23 @@ def test_a_gap_is_known_frame_by_frame():
     assert followed.tracks[0].at(22).left == 42
 
 
+def test_a_long_gap_costs_no_more_than_faces_do():
+    sightings, detector = scan(set(range(13, 41)), frames=60)
+    assert follow(sightings).missing == list(range(13, 41))
+    assert sorted(frame for frame, _ in sightings.looks) == [frame for frame, _ in sightings.looks]
+    assert detector.calls < 35  # two at a look without a face, and back at both ends of the gap
+
+
+@pytest.mark.parametrize("first", range(33, 40))
+def test_a_face_that_comes_at_the_very_end(first):
+    sightings, _ = scan(set(range(first)))
+    assert follow(sightings).missing == list(range(first))
+
+
 def test_a_video_without_faces():
-    sightings, _ = scan(set(range(40)))
+    sightings, detector = scan(set(range(40)))
     assert not sightings.any
+    assert detector.calls < 30
     assert follow(sightings).tracks == []
     assert follow(sightings).missing == list(range(40))
 

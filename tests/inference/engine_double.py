@@ -20,6 +20,7 @@ class ShiftEngine:
     ``tint``: levels added to the rendered picture, as a model with wrong colours would.
     """
 
+    name = "shift"
     precision = "fp32"
 
     def __init__(self, image_size: int = 64, *, gain: float = 4.0, tint: tuple[int, int, int] = (0, 0, 0)) -> None:

@@ -27,16 +27,20 @@ def test_an_error_ends_the_stage():
     assert clock.seconds["encode"] < 0.01
 
 
-def test_the_check_is_asked_as_a_stage_begins_and_ends_the_run():
-    asked = []
+def test_a_check_ends_the_run_where_a_stage_begins():
+    calls = iter([None, KeyboardInterrupt])
 
     def check() -> None:
-        asked.append(len(asked))
-        if len(asked) == 2:
-            raise InterruptedError
+        if (stop := next(calls)) is not None:
+            raise stop
 
     clock = Clock(check)
-    with clock.stage("encode"), pytest.raises(InterruptedError), clock.stage("model"):
-        raise AssertionError("a stage that was stopped has begun")
-    assert asked == [0, 1]
-    assert clock.seconds.keys() == {"encode"}
+    with clock.stage("faces"), pytest.raises(KeyboardInterrupt), clock.stage("decode"):
+        raise AssertionError
+
+
+def test_passes_are_told_to_whoever_wants_to_know():
+    told: list[tuple[str, int, int | None]] = []
+    Clock(looking=lambda *each: told.append(each)).looked("faces in a.mp4", 1, None)
+    Clock().looked("faces in a.mp4", 1, None)
+    assert told == [("faces in a.mp4", 1, None)]

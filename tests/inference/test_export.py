@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 
 from synhead.config import ConfigError
 from synhead.inference import export
@@ -46,3 +49,17 @@ def test_a_wrong_graph_is_not_left_behind(model, tmp_path, monkeypatch, exported
     with pytest.raises(ConfigError, match="differs"):
         export.export_onnx(model, tmp_path / "wrong.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_graph(model, tmp_path):
+    (tmp_path / "no.onnx").write_bytes(b"no graph")
+    with pytest.raises(ConfigError, match="no graph that onnxruntime can open; write one with synhead export"):
+        make_engine(model, EngineOptions(name="onnx", graph=tmp_path / "no.onnx"))
+
+
+def test_a_graph_of_other_weights(model, exported):
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        next(other.parameters()).add_(0.1)
+    with pytest.raises(ConfigError, match="not written from these weights"):
+        make_engine(other, EngineOptions(name="onnx", graph=exported.path))

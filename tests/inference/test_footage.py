@@ -68,3 +68,22 @@ def test_faces_are_looked_for_once_unless_the_file_changes(clip):
     assert detector.calls == looks
     write_clip(clip, 6, size=SIZE, pictures=[painted(*SIZE)] * 6)
     assert not find_faces(clip, detector, Clock()).any
+
+
+def test_the_first_pass_tells_how_far_it_is(clip):
+    told = []
+    find_faces(clip, RedDetector(), Clock(looking=lambda *each: told.append(each)))
+    assert told == [("faces in d.mp4", done, 12) for done in range(1, 13)]
+
+
+def test_a_video_without_faces_is_no_dearer_than_one_with(tmp_path, monkeypatch):
+    """Two looks at every fifth frame, one of them with a margin; none at those between."""
+    write_clip(tmp_path / "n.mp4", 31, size=SIZE, pictures=[painted(*SIZE)] * 31)
+    converted = []
+    frame = VideoReader.frame
+    monkeypatch.setattr(VideoReader, "frame", lambda self, shown: converted.append(1) or frame(self, shown))
+    detector = RedDetector()
+    sightings = find_faces(tmp_path / "n.mp4", detector, Clock())
+    assert len(converted) == len(range(0, 31, LOOK_EVERY))
+    assert detector.calls <= 2 * len(converted) + 2
+    assert [frame for frame, _ in sightings.looks] == list(range(31))

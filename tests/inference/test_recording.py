@@ -7,6 +7,7 @@ import torch
 from synhead.data.errors import MediaError
 from synhead.data.video import VideoWriter, probe, read_frame, read_frames
 from synhead.inference.animator import Animator, AnimatorOptions
+from synhead.inference.clock import Clock
 from synhead.inference.motion_edits import MotionEdits
 from synhead.inference.recording import MotionRecorder, record_frames, record_video
 from synhead.inference.smoothing import Smoothing
@@ -129,8 +130,9 @@ def test_times_are_exact(model, clip):
 
 def test_progress(model, clip):
     seen = []
-    record_video(animator(model, batch_size=4), clip, progress=lambda *state: seen.append(state))
-    assert seen == [(4, COUNT), (7, COUNT)]
+    record_video(animator(model, batch_size=4), clip, clock=Clock(looking=lambda *told: seen.append(told)))
+    what = f"motion in {clip.name}"
+    assert seen == [(what, 4, COUNT), (what, 7, COUNT)]
 
 
 def test_damaged_frames_are_counted(model, tmp_path):

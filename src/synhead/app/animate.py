@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synhead.app.console import remark, say
-from synhead.app.models import LoadedModel, choose, load_animator
-from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
+from synhead.app.models import EngineChoice, LoadedModel, ModelFacts, choose, load_animator
+from synhead.app.options import (
+    CheckpointOption,
+    DeviceOption,
+    EngineOption,
+    GraphOption,
+    PrecisionOption,
+    PresetOption,
+)
 from synhead.app.preview import write_preview
 from synhead.config import ConfigError
 
@@ -40,6 +47,8 @@ def animate(
     preset: PresetOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
+    graph: GraphOption = None,
     face: Annotated[str, typer.Option(metavar="all|largest|leftmost|N,N", help="Which faces of PORTRAIT.")] = "largest",
     crop: Annotated[str, typer.Option(metavar=CROP, help="Square of PORTRAIT that is animated.")] = "auto",
     crop_scale: Annotated[float, typer.Option(help="Enlarge that square.")] = 1.0,
@@ -113,6 +122,7 @@ def animate(
         raise ConfigError("give DRIVING and --output; without them only --preview FILE can be made")
     from synhead.app.progress import FrameProgress  # heavy imports wait until a command runs
     from synhead.inference.animator import AnimatorOptions
+    from synhead.inference.clock import Clock
     from synhead.inference.job import AnimationJob, OutputOptions
     from synhead.inference.pipeline import animate_video, check_paths
     from synhead.inference.retargeting import Strengths
@@ -145,10 +155,14 @@ def animate(
             key=sign_key,
         ),
     )
-    animator, loaded = load_animator(choose(checkpoint, preset), device=device, precision=precision, options=options)
+    chosen = EngineChoice(name=engine, graph=graph)
+    animator, loaded = load_animator(
+        choose(checkpoint, preset), device=device, precision=precision, options=options, engine=chosen
+    )
     warn_if_untrained(loaded)
     with FrameProgress(output.name) as progress:
-        report = animate_video(animator, job, progress.update, statement=statement_of(loaded))
+        clock = Clock(looking=progress.look)
+        report = animate_video(animator, job, progress.update, statement=statement_of(loaded), clock=clock)
     tell(report, output, animator, loaded, as_json=as_json)
 
 
@@ -202,7 +216,7 @@ def fetch_model() -> Path:
     return fetch_task_file()
 
 
-def statement_of(loaded: LoadedModel) -> Statement:
+def statement_of(loaded: ModelFacts) -> Statement:
     """What the marking says of the model: of a folder on this machine only its own name, and the weights' hash."""
     from synhead.provenance.statement import Statement
     from synhead.weights.checkpoint import WEIGHTS_FILE
@@ -215,7 +229,7 @@ def statement_of(loaded: LoadedModel) -> Statement:
     return Statement(model=name, model_sha256=file_sha256(folder / WEIGHTS_FILE))
 
 
-def warn_if_untrained(loaded: LoadedModel) -> None:
+def warn_if_untrained(loaded: ModelFacts) -> None:
     """Say plainly that the result will not be a face."""
     if not loaded.trained:
         remark(
@@ -241,7 +255,7 @@ def tell(report: AnimationReport, output: Path, animator: Animator, loaded: Load
     seconds = report.seconds
     speed = report.frames / max(seconds.model, 1e-9)
     remark(
-        f"{loaded.name} on {animator.device} in {animator.precision}: decoding {seconds.decode:.1f} s, "
+        f"{loaded.name} on {animator.device}, {report.engine} in {report.precision}: decoding {seconds.decode:.1f} s, "
         f"faces {seconds.faces:.1f} s, model {seconds.model:.1f} s ({speed:.1f} fps), "
         f"pasting {seconds.paste:.1f} s, encoding {seconds.encode:.1f} s"
     )

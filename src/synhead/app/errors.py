@@ -66,6 +66,7 @@ _EXTRAS = {
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
     "python_multipart": "web",
+    "ray": "cluster",
     "skimage": "demo",
     "tensorboard": "train",
     "torchmetrics": "train",
@@ -89,6 +90,10 @@ def _expected() -> tuple[type[Exception], ...]:
         from synhead.faces.analyzer import FaceError
 
         expected.append(FaceError)
+    if "synhead.inference.batch.errors" in sys.modules:
+        from synhead.inference.batch.errors import ClusterError
+
+        expected.append(ClusterError)
     if "synhead.inference.template" in sys.modules:
         from synhead.inference.template import TemplateError
 

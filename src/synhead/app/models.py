@@ -32,13 +32,27 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
-    """A model on its device, what it is called, and whether it has been trained."""
+class EngineChoice:
+    """What runs the model: the name of an engine, or ``auto``. ``graph``: see EngineOptions."""
 
-    model: TalkingHead
+    name: str = "auto"
+    graph: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What weights are called, and whether they have been trained."""
+
     name: str
     trained: bool
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel(ModelFacts):
+    """A model on its device."""
+
+    model: TalkingHead
 
 
 def find_checkpoint() -> str | None:
@@ -56,17 +70,26 @@ def choose(checkpoint: str | None, preset: str | None) -> ModelChoice:
     return ModelChoice(checkpoint=checkpoint or find_checkpoint())
 
 
+def describe(choice: ModelChoice) -> ModelFacts:
+    """The chosen model without loading it. Raises CheckpointError."""
+    from synhead.weights import checkpoint, hub
+
+    if choice.checkpoint is None:
+        return ModelFacts(name=f"preset {choice.preset}, seed {SEED}", trained=False)
+    info = checkpoint.read_info(hub.resolve(choice.checkpoint))
+    return ModelFacts(name=choice.checkpoint, trained=info.trained, notes=info.notes)
+
+
 def load(choice: ModelChoice, *, device: torch.device | str = "cpu") -> LoadedModel:
     """The chosen model in eval mode. Raises CheckpointError or ConfigError."""
     from synhead.weights import checkpoint, hub
 
+    facts = describe(choice)
     if choice.checkpoint is None:
-        name = f"preset {choice.preset}, seed {SEED}"
-        return LoadedModel(model=untrained(choice.preset, device=device), name=name, trained=False)
-    folder = hub.resolve(choice.checkpoint)
-    info = checkpoint.read_info(folder)
-    model = checkpoint.load(folder, device=device)
-    return LoadedModel(model=model, name=choice.checkpoint, trained=info.trained, notes=info.notes)
+        model = untrained(choice.preset, device=device)
+    else:
+        model = checkpoint.load(hub.resolve(choice.checkpoint), device=device)
+    return LoadedModel(model=model, name=facts.name, trained=facts.trained, notes=facts.notes)
 
 
 def untrained(preset: str, *, device: torch.device | str = "cpu") -> TalkingHead:
@@ -83,13 +106,19 @@ def untrained(preset: str, *, device: torch.device | str = "cpu") -> TalkingHead
 
 
 def load_animator(
-    choice: ModelChoice, *, device: str, precision: Literal["auto", "fp32", "bf16"], options: AnimatorOptions
+    choice: ModelChoice,
+    *,
+    device: str,
+    precision: Literal["auto", "fp32", "bf16"],
+    options: AnimatorOptions,
+    engine: EngineChoice | None = None,
 ) -> tuple[Animator, LoadedModel]:
     """The chosen model ready to animate, and what it is. Raises CheckpointError or ConfigError."""
     from synhead.inference.animator import Animator, select_device, select_precision
-    from synhead.inference.engines import EngineOptions, default_engine, make_engine
+    from synhead.inference.engines import EngineOptions, default_engine, engine_named, make_engine
 
-    chosen = select_device(device)
+    chosen, engine = select_device(device), engine or EngineChoice()
+    name = default_engine(chosen) if engine.name == "auto" else engine_named(engine.name)
+    how = EngineOptions(name=name, precision=select_precision(precision, chosen), graph=engine.graph)
     loaded = load(choice, device=chosen)
-    how = EngineOptions(name=default_engine(chosen), precision=select_precision(precision, chosen))
     return Animator(loaded.model, options, engine=make_engine(loaded.model, how)), loaded

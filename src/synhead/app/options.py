@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -23,4 +24,13 @@ PresetOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 PrecisionOption = Annotated[
     Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 on GPUs that compute in it, else fp32.")
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|NAME", help="What runs the model, see synhead info; auto: prepared on a CPU, else eager."
+    ),
+]
+GraphOption = Annotated[
+    Path | None, typer.Option(metavar="FILE.onnx", help="For --engine onnx: what synhead export wrote.")
 ]

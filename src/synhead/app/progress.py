@@ -5,13 +5,25 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from synhead.app.console import remark, remarks, results
 
 if TYPE_CHECKING:
     from synhead.training.preparation import PrepareProgress
+
+MAX_BARS = 8
+"""Of jobs made at the same time."""
 
 
 class _Rate(ProgressColumn):
@@ -24,9 +36,12 @@ class _Rate(ProgressColumn):
 
 
 class FrameProgress:
-    """A context manager whose :meth:`update` fits ``animate_video``; silent where standard error is no terminal."""
+    """A context manager whose :meth:`update` and :meth:`look` fit ``animate_video``; silent where standard error is no
+    terminal.
+    """
 
     def __init__(self, label: str) -> None:
+        self._label = self._shown = label
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -51,11 +66,24 @@ class FrameProgress:
 
     def update(self, done: int, total: int | None) -> None:
         """``done`` frames of ``total`` (None: unknown) are written."""
+        self._show(self._label, done, total)
+
+    def look(self, what: str, done: int, total: int | None) -> None:
+        """``what`` is being found, in ``done`` frames of ``total`` (None: unknown) so far."""
+        self._show(f"finding {what}", done, total)
+
+    def _show(self, label: str, done: int, total: int | None) -> None:
+        if label != self._shown:
+            self._progress.remove_task(self._task)  # a new one, since a known total cannot become unknown
+            self._task = self._progress.add_task(label, total=total)
+            self._shown = label
         self._progress.update(self._task, completed=done, total=total)
 
 
 class BatchProgress:
-    """Two bars, jobs and the frames of the current one; silent where standard error is no terminal."""
+    """A bar for the jobs, and below it one for the frames of each that is being made, as far as there is room; silent
+    where standard error is no terminal.
+    """
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -69,7 +97,7 @@ class BatchProgress:
             redirect_stdout=results().is_terminal,  # or results on their way to a file would come out here
         )
         self._jobs = self._progress.add_task("batch", total=None, unit="jobs")
-        self._frames = self._progress.add_task("", total=None, unit="frames")
+        self._running: dict[str, TaskID] = {}
 
     def __enter__(self) -> BatchProgress:
         self._progress.start()
@@ -84,13 +112,20 @@ class BatchProgress:
         """``ended`` jobs of ``total`` are done or have failed."""
         self._progress.update(self._jobs, completed=ended, total=total)
 
-    def begin(self, name: str) -> None:
-        """The bar of frames is that of another job."""
-        self._progress.reset(self._frames, description=name, total=None)
+    def begin(self, mark: str, name: str) -> None:
+        """The job of that name is being made, in the attempt of that mark."""
+        if len(self._running) < MAX_BARS:
+            self._running[mark] = self._progress.add_task(name, total=None, unit="frames")
 
-    def frames(self, done: int, total: int | None) -> None:
+    def end(self, mark: str) -> None:
+        """It is no longer made."""
+        if mark in self._running:
+            self._progress.remove_task(self._running.pop(mark))
+
+    def frames(self, mark: str, done: int, total: int | None) -> None:
         """``done`` frames of ``total`` (None: unknown) are written."""
-        self._progress.update(self._frames, completed=done, total=total)
+        if mark in self._running:
+            self._progress.update(self._running[mark], completed=done, total=total)
 
 
 class ClipProgress:

@@ -37,6 +37,7 @@ def record(
     from synhead.app.progress import FrameProgress  # heavy imports wait until a command runs
     from synhead.data.files import check_input, check_output
     from synhead.inference.animator import AnimatorOptions
+    from synhead.inference.clock import Clock
     from synhead.inference.recording import record_video
     from synhead.inference.template_file import TEMPLATE_SUFFIXES, write_template
 
@@ -58,7 +59,7 @@ def record(
             checkpoint=loaded.name,
             reference=reference,
             framing=framing,
-            progress=progress.update,
+            clock=Clock(looking=progress.look),
         )
     template = recording.template
     write_template(output, template, inputs=(driving,))

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from synhead.faces.analyzer import FaceBox, FaceDetector
-from synhead.faces.boxes import Box, intersection_over_union, whole_picture
+from synhead.faces.boxes import Box, intersection_over_union
 from synhead.faces.selection import left_to_right
 from synhead.types import NDArray
 
@@ -54,12 +54,13 @@ def look_at(image: RGB, detector: FaceDetector) -> tuple[FaceBox, ...]:
     The detector misses some that fill the picture, as in clips that are cropped already: where it sees none, it looks
     again at the picture with a margin, in which they are smaller.
     """
-    height, width = image.shape[:2]
-    found = tuple(_look(image, whole_picture(width, height), detector))
+    small, factor = thumbnail(image)
+    found = tuple(replace(face, box=face.box.scaled(factor)) for face in detector.boxes(small))
     if not found:
-        small, factor = thumbnail(image)
+        small, further = thumbnail(small, _LOOK_PX // 2)  # with its margin it is as large as before
         margin = max(small.shape[:2]) // 2
         padded = np.pad(small, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+        factor *= further
         shift = -float(margin) * factor
         found = tuple(
             replace(face, box=face.box.scaled(factor, left=shift, top=shift))

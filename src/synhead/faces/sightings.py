@@ -40,9 +40,10 @@ class Sightings:
 
 
 class FaceScanner:
-    """Looks at every ``every``-th frame; where faces get fewer also at those before, and while there is none at all.
+    """Looks at every ``every``-th frame; where faces get fewer, or there are some after none, also at those before.
 
-    So frames without a face are known one by one, but for gaps that begin and end between two looks.
+    So frames without a face are known one by one: between two looks without any there is none, and gaps that begin and
+    end between two looks are not seen.
     """
 
     def __init__(self, detector: FaceDetector, *, every: int = 5) -> None:
@@ -56,19 +57,27 @@ class FaceScanner:
         """The next frame."""
         index, self._frames = self._frames, self._frames + 1
         self._since += 1
-        if self._looks and self._seen and self._since < self._every:
+        if self._looks and self._since < self._every:
             self._passed.append((index, picture))
             return
         faces = self._look(picture)
-        if len(faces) < self._seen:
-            self._looks += [(passed, self._look(earlier)) for passed, earlier in self._passed]
+        if len(faces) < self._seen or (faces and not self._seen):
+            self._look_back()
+        elif not faces:
+            self._looks += [(passed, ()) for passed, _ in self._passed]
         self._looks.append((index, faces))
         self._passed.clear()
         self._seen, self._since = len(faces), 0
 
     def finish(self) -> Sightings:
-        """All that was seen."""
+        """All that was seen, with a look at the last frames if there was nobody before them."""
+        if not self._seen:
+            self._look_back()
         return Sightings(self._frames, tuple(self._looks))
+
+    def _look_back(self) -> None:
+        self._looks += [(passed, self._look(earlier)) for passed, earlier in self._passed]
+        self._passed.clear()
 
     def _look(self, picture: Picture) -> tuple[FaceBox, ...]:
         """Faces too small for one look at the whole frame are searched for at the start, and on if there are any."""

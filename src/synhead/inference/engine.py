@@ -25,6 +25,10 @@ class Engine(Protocol):
     """What an Animator needs of a model. Pictures are squares of ``image_size`` pixels, RGB, 0 to 255."""
 
     @property
+    def name(self) -> str:
+        """What it is called, see engines."""
+
+    @property
     def image_size(self) -> int:
         """Side of all pictures in pixels."""
 
@@ -53,6 +57,11 @@ class EagerEngine:
         self.model = model.eval()
         self._precision: Precision = precision
         self._device = next(model.parameters()).device
+
+    @property
+    def name(self) -> str:
+        """See Engine."""
+        return "eager"
 
     @property
     def image_size(self) -> int:

@@ -44,6 +44,14 @@ class EngineOptions:
             raise ConfigError("the onnx engine runs in fp32; choose --precision fp32 or another engine")
 
 
+def engine_named(name: str) -> EngineName:
+    """The engine of that name. Raises ConfigError if there is none."""
+    for known in ENGINES:
+        if known == name:
+            return known
+    raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}")
+
+
 def default_engine(device: torch.device) -> EngineName:
     """``prepared`` on a CPU. ``eager`` on a GPU, where the others have not been run yet (docs/speed.md)."""
     return "prepared" if device.type == "cpu" else "eager"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from synhead.config import ConfigError, to_json
+from synhead.inference.fingerprint import weights_digest
 from synhead.inference.frame_graph import FrameGraph, source_names, source_tensors
 from synhead.inference.prepared import fold, project_codes
 from synhead.model.talking_head import TalkingHead
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 OPSET = 20  # the first whose GridSample has the names and the 4-D form that runtimes agree on
 TOLERANCE = 1e-3
+CONFIG_KEY, WEIGHTS_KEY = "synhead_config", "synhead_weights"
+"""Metadata of a graph that say which model it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,8 @@ def write_graph(model: TalkingHead, path: Path, example: tuple[Tensor, ...]) -> 
             verbose=False,
         )
     assert program is not None
-    program.model.metadata_props["synhead_config"] = to_json(model.config)
+    program.model.metadata_props[CONFIG_KEY] = to_json(model.config)
+    program.model.metadata_props[WEIGHTS_KEY] = weights_digest(model)
     program.save(str(path))
 
 

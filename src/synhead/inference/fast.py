@@ -65,6 +65,11 @@ class FastEngine:
         self._sender = torch.cuda.Stream() if self._device.type == "cuda" else None
 
     @property
+    def name(self) -> str:
+        """See Engine."""
+        return "compiled" if self.compiled else "prepared"
+
+    @property
     def image_size(self) -> int:
         """See Engine."""
         return self.model.config.image_size

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.nn import Module
 
 from synhead.config import to_json
 from synhead.model.talking_head import TalkingHead
@@ -20,19 +21,24 @@ class ModelFingerprint:
 
 
 def fingerprint(model: TalkingHead) -> ModelFingerprint:
-    """Of the detector alone: two models that differ elsewhere understand each other's motion.
+    """Of the detector alone: two models that differ elsewhere understand each other's motion."""
+    config = model.config
+    text = f"{to_json(config.keypoints)}image {config.image_size} flow {config.flow_size}\n"
+    return ModelFingerprint(
+        weights=weights_digest(model.keypoint_detector), config=hashlib.sha256(text.encode()).hexdigest()
+    )
 
-    Parameters and running statistics in the order of their names, each with name, shape and float32 values; counters
-    do not take part. The same on every device, and for a checkpoint that is saved and loaded again.
+
+def weights_digest(module: Module) -> str:
+    """SHA-256 of parameters and running statistics in the order of their names, each with name, shape and float32
+    values; counters do not take part. The same on every device, and for a checkpoint that is saved and loaded again.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.keypoint_detector.state_dict().items()):
+    for name, tensor in sorted(module.state_dict().items()):
         if tensor.is_floating_point():
             digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor_bytes(tensor.float()))
-    config = model.config
-    text = f"{to_json(config.keypoints)}image {config.image_size} flow {config.flow_size}\n"
-    return ModelFingerprint(weights=digest.hexdigest(), config=hashlib.sha256(text.encode()).hexdigest())
+    return digest.hexdigest()
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:

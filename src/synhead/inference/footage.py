@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -183,10 +184,13 @@ def _look_through(path: Path, detector: FaceDetector, clock: Clock) -> Sightings
     scanner = FaceScanner(detector, every=LOOK_EVERY)
     with VideoReader(path) as reader:
         pictures = reader.pictures()
-        while True:
+        for done in itertools.count(1):
             with clock.stage("decode"):
                 picture = next(pictures, None)
             if picture is None:
-                return scanner.finish()
+                break
             with clock.stage("faces"):
                 scanner.add(partial(lambda shown: reader.frame(shown).image, picture))
+            clock.looked(f"faces in {path.name}", done, reader.info.frames)
+        with clock.stage("faces"):
+            return scanner.finish()

@@ -12,6 +12,7 @@ from synhead.data.image import RgbImage
 from synhead.faces.analyzer import AnalyzerOptions
 from synhead.faces.mediapipe_backend import open_analyzer
 from synhead.inference.animator import Animator
+from synhead.inference.clock import Clock
 from synhead.inference.drivers import Moves, TemplateDriver, VideoDriver
 from synhead.inference.face_shape import Openings, openings
 from synhead.inference.retargeting import (
@@ -42,7 +43,9 @@ class Measured:
         )
 
 
-def measure(animator: Animator, driver: VideoDriver | TemplateDriver, reference: int) -> Measured:
+def measure(
+    animator: Animator, driver: VideoDriver | TemplateDriver, reference: int, clock: Clock | None = None
+) -> Measured:
     """Keypoints and landmarks of all driving frames; of each only the openings are kept.
 
     Raises ConfigError for a template, which shows no faces, and for a driver that shows too few; FaceError without a
@@ -60,6 +63,8 @@ def measure(animator: Animator, driver: VideoDriver | TemplateDriver, reference:
             faces = [next(iter(analyzer.landmarks(square)), None) for square in squares]
             fit.add(batch, [None if face is None else FaceMeasure.of(face) for face in faces])
             found += [None if face is None else openings(face) for face in faces]
+            if clock is not None:
+                clock.looked(f"mouth and eyes in {driver.footage.path.name}", len(found), driver.expected)
     rest = found[reference] if reference < len(found) else None
     rest = rest or next((each for each in found if each is not None), Openings(mouth=0.0, eyes=0.0))
     return Measured(fit.solve(), tuple(_held(found, rest)), rest)

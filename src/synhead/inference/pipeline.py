@@ -51,8 +51,8 @@ def animate_video(
     For a photograph the output has the driver's timestamps and frame rate, for a source video its own. Memory does not
     grow with the length. An error or Ctrl-C leaves nothing behind and an earlier output untouched. ``progress`` is
     called with the number of frames written and their expected total (None if unknown). ``statement``: what the mark
-    says of the model. ``clock``: one whose check may end the run. Raises MediaError before any work for bad inputs and
-    outputs, FaceError where no face is found.
+    says of the model. ``clock``: one that tells of the passes before, or whose check may end the run. Raises MediaError
+    before any work for bad inputs and outputs, FaceError where no face is found.
     """
     check_paths((job.source, job.driving), job.output)
     clock, frames = clock or Clock(), 0
@@ -74,7 +74,7 @@ def animate_video(
                     progress(frames, scene.expected)
             audio = output.audio
         written = _Written(frames, composition.size, audio, marked.source_uri, motion.warnings)
-        return _report(scene, reference, written, clock)
+        return _report(animator, scene, reference, written, clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class _Written:
     warnings: tuple[str, ...]
 
 
-def _report(scene: Scene, reference: Reference, written: _Written, clock: Clock) -> AnimationReport:
+def _report(animator: Animator, scene: Scene, reference: Reference, written: _Written, clock: Clock) -> AnimationReport:
     seconds = StageSeconds(
         decode=clock.seconds["decode"] + scene.reading_seconds,
         faces=clock.seconds["faces"],
@@ -117,6 +117,8 @@ def _report(scene: Scene, reference: Reference, written: _Written, clock: Clock)
         reference_reason=reference.reason,
         faceless=scene.faceless(),
         source_faceless=scene.source_faceless(),
+        engine=animator.engine.name,
+        precision=animator.precision,
         warnings=(*scene.warnings, *reference.warnings, *written.warnings),
         seconds=seconds,
     )
@@ -161,7 +163,7 @@ def _motion(animator: Animator, job: AnimationJob, scene: Scene, reference: Refe
     if job.openings == Strengths():
         return _Motion(moves, reference.keypoints)
     with clock.stage("faces"):
-        measured = measure(animator, scene.driver, reference.index)
+        measured = measure(animator, scene.driver, reference.index, clock)
     return _Motion(retargeted(moves, measured, job.openings), reference.keypoints, measured.warnings)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,8 +20,6 @@ from synhead.inference.footage import Shape, detector_if_there, faceless_warning
 from synhead.inference.keypoint_stream import joined
 from synhead.inference.template import MotionTemplate, TemplateError, TemplateOrigin
 from synhead.types import Keypoints
-
-Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +38,25 @@ def record_video(
     checkpoint: str = "",
     reference: int | None = None,
     framing: Framing | None = None,
-    progress: Progress | None = None,
+    clock: Clock | None = None,
 ) -> Recording:
     """The motion of a clip. Memory grows by under two kilobytes a frame: 60 MB for twenty minutes.
 
     ``checkpoint``: what the user calls the weights. ``reference``: the frame posed most like a portrait. ``framing``:
-    which square of the frames is looked at, by default the middle. ``progress`` is called with the number of frames
-    done and their expected total (None if unknown). Raises MediaError for what is no video, TemplateError for a
-    reference that is not there.
+    which square of the frames is looked at, by default the middle. ``clock``: one that tells of both passes, or whose
+    check may end the run. Raises MediaError for what is no video, TemplateError for a reference that is not there.
     """
     fit = animator.options.fit
-    framing = framing or Framing(crop="center")
+    framing, clock = framing or Framing(crop="center"), clock or Clock()
     with ExitStack() as stack:
         detector, problem = detector_if_there(stack) if framing.wants_faces else (None, "")
         shape = Shape(size=animator.image_size, fit=fit)
-        footage = framed_footage(driving, framing, shape, detector, Clock(), stack)
+        footage = framed_footage(driving, framing, shape, detector, clock, stack)
         recorder = MotionRecorder()
         ahead = stack.enter_context(closing(prefetch(footage, 2 * animator.options.batch_size)))
         frames = (Frame(shown.squares[0], shown.time, shown.duration) for shown in ahead)
         for done in record_frames(animator, frames, recorder):
-            if progress is not None:
-                progress(done, footage.info.frames)
+            clock.looked(f"motion in {driving.name}", done, footage.info.frames)
         origin = TemplateOrigin(model=animator.fingerprint, checkpoint=checkpoint, fit=fit, crop=to_json(framing))
         template = recorder.template(footage.info.rate, footage.info.time_base, origin, reference=reference)
         told = (*((problem,) if problem else ()), *faceless_warnings(footage, "driving video", "--crop"))

@@ -96,13 +96,20 @@ def best_reference(portrait: FaceLandmarks | None, faces: Iterable[FaceLandmarks
 
 
 def find_reference(
-    analyzer: FaceAnalyzer, portrait: RgbImage, driving: Path, *, step: int | None = None, view: View | None = None
+    analyzer: FaceAnalyzer,
+    portrait: RgbImage,
+    driving: Path,
+    *,
+    step: int | None = None,
+    view: View | None = None,
+    told: Callable[[int], None] | None = None,
 ) -> ReferenceMatch:
     """The best frame of a video, reading it once for every ``step``-th frame and once more around the best of these.
 
     Only the frames that are looked at are converted, and none is kept. ``step``: by default such that about 150 are
     looked at. ``view``: what to look at of a frame, by default all of it. ``analyzer`` must be in image mode, since
-    frames are skipped; the largest face counts. Raises FaceError as ReferenceSearch does, MediaError for what is no
+    frames are skipped; the largest face counts. ``told``: how many frames have been passed, at each look of the first
+    reading. Raises FaceError as ReferenceSearch does, MediaError for what is no
     video.
     """
     view = view or _all_of_it
@@ -110,6 +117,8 @@ def find_reference(
     step = step or _step(driving)
     for index, image in _pictures(driving, step):
         search.offer(index, _largest(analyzer, view(index, image)))
+        if told is not None:
+            told(index + 1)
     near = {
         index
         for candidate in search.candidates()

@@ -55,10 +55,15 @@ def choose_reference(animator: Animator, job: AnimationJob, scene: Scene, clock:
 
 def _search(scene: Scene, driver: VideoDriver, clock: Clock) -> Reference:
     """The best frame by landmarks of the squares that the model sees."""
+    what = f"the best frame in {driver.footage.path.name}"
     try:
         with closing(open_analyzer()) as analyzer:
             match = find_reference(
-                analyzer, scene.first_square(), driver.footage.path, view=partial(_square, driver.footage, clock)
+                analyzer,
+                scene.first_square(),
+                driver.footage.path,
+                view=partial(_square, driver.footage, clock),
+                told=lambda done: clock.looked(what, done, driver.expected),
             )
     except FaceError as error:
         return Reference(0, FIRST, warnings=(f"no best driving frame can be found ({error})",))

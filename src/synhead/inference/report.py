@@ -55,8 +55,8 @@ class AnimationReport:
     whether it shows the whole source. ``marked``: IPTC's digital source type that it carries.
 
     ``reference``: driving frame that relative motion starts from. ``faceless``, ``source_faceless``: frames of the
-    driving and the source video in which the followed face was not seen; the crop stayed where it was. ``warnings``:
-    one line each.
+    driving and the source video in which the followed face was not seen; the crop stayed where it was. ``engine``: that
+    ran the model, in which ``precision``. ``warnings``: one line each.
     """
 
     frames: int
@@ -72,6 +72,8 @@ class AnimationReport:
     reference_reason: str
     faceless: Spans
     source_faceless: Spans
+    engine: str
+    precision: str
     warnings: tuple[str, ...]
     seconds: StageSeconds
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synhead.app.listening import listen
 from synhead.app.live.limits import LiveLimits
 from synhead.app.live.router import PAGE, LiveModel
 from synhead.app.live.serving import live_application, server_of
 from synhead.app.models import untrained
-from synhead.app.listening import listen
 from synhead.inference.animator import Animator
 from tests.app.live.conftest import jpeg
 

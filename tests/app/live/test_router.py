@@ -15,12 +15,12 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.sync.client import connect as connect_really
 
+from synhead.app.listening import listen
 from synhead.app.live.conversation import Studio, converse
 from synhead.app.live.limits import LiveLimits
 from synhead.app.live.protocol import pack, unpack
 from synhead.app.live.router import PAGE, SOCKET, LiveModel
 from synhead.app.live.serving import live_application, server_of
-from synhead.app.listening import listen
 from synhead.config import ConfigError
 from synhead.inference.animator import Animator
 from synhead.provenance.statement import Statement

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synhead.app.listening import listen
 from synhead.app.user_study.material import Material
 from synhead.app.user_study.pages import QUESTIONS, Design
 from synhead.app.user_study.results import compute, write
 from synhead.app.user_study.server import Study, web_application
-from synhead.app.listening import listen
 from synhead.app.user_study.storage import Storage
 from tests.app.user_study.conftest import EXAMPLES, SYSTEMS
 

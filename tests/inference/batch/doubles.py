@@ -28,6 +28,8 @@ REPORT = AnimationReport(
     reference_reason="the first",
     faceless=(),
     source_faceless=(),
+    engine="none",
+    precision="fp32",
     warnings=(),
     seconds=StageSeconds(decode=0.0, faces=0.0, model=0.0, paste=0.0, encode=0.0),
 )

@@ -34,3 +34,10 @@ def test_names_stay_apart_and_in_the_folder(tmp_path: Path) -> None:
         assert path.parent == tmp_path
         path.touch()
     assert len(list(tmp_path.iterdir())) == len(names)
+
+
+def test_a_worker_is_named(tmp_path: Path) -> None:
+    (job,) = jobs_of(tmp_path, "a.mp4")
+    JobLog(tmp_path).lost(Attempt(job=job, mark="x", number=1, worker="worker 3 (host, process 5)"), "killed")
+    told = json.loads((tmp_path / "a.mp4.log").read_text())
+    assert (told["state"], told["worker"], told["reason"]) == ("lost", "worker 3 (host, process 5)", "killed")

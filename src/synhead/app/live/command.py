@@ -86,7 +86,8 @@ def live(
     say(found.line)
 
 
-def _about(loaded: LoadedModel) -> LiveModel:
+def about(loaded: LoadedModel) -> LiveModel:
+    """What the live page says of the model."""
     from synhead.app.live.router import LiveModel
 
     note = "" if loaded.trained else f"These weights are UNTRAINED ({loaded.name}): what moves is not a face."

@@ -11,9 +11,9 @@ from fastapi.responses import RedirectResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from synhead.app.console import remark, say
+from synhead.app.listening import listen
 from synhead.app.live.limits import LiveLimits
 from synhead.app.live.router import PAGE, LiveModel, live_router
-from synhead.app.listening import listen
 from synhead.config import ConfigError
 from synhead.inference.animator import Animator
 

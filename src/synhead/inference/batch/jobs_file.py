@@ -14,7 +14,7 @@ from synhead.faces.analyzer import FaceError
 from synhead.inference.animator import AnimatorOptions
 from synhead.inference.job import AnimationJob
 
-__all__ = ["BatchJob", "read_jobs"]
+__all__ = ["BatchJob", "located", "read_jobs"]
 
 NEEDED = ("source", "driving", "output")
 MAX_FAULTS = 20
@@ -81,7 +81,7 @@ def _read_line(line: str, number: int, folder: Path, batch_size: int) -> BatchJo
         line=number,
         key=key,
         digest=digest,
-        job=_located(job, folder),
+        job=located(job, folder),
         animator=animator,
     )
 
@@ -102,7 +102,8 @@ def _name(name: object) -> str:
     return name
 
 
-def _located(job: AnimationJob, folder: Path) -> AnimationJob:
+def located(job: AnimationJob, folder: Path) -> AnimationJob:
+    """The job with its relative paths starting at ``folder``."""
     options = job.options
     certificate = None if options.certificate is None else folder / options.certificate
     key = None if options.key is None else folder / options.key

@@ -16,16 +16,17 @@ from synhead.config import ConfigError, from_json
 
 __all__ = ["Journal", "Record", "open_journal"]
 
-Event = Literal["opened", "started", "made", "done", "failed"]
+Event = Literal["opened", "started", "made", "done", "failed", "lost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One line. ``opened``: a run began. ``started``, ``failed``: an attempt. ``made``: its output waits complete under
-    its staged name. ``done``: it has its own name.
+    its staged name. ``done``: it has its own name. ``lost``: an attempt whose worker is gone.
 
     ``key``, ``digest``: of the job. ``made_by``: which model. ``attempt``: its mark in staged names; ``number``: how
-    many there were in this run. ``size``, ``sha256``: see Seal. ``report``: JSON.
+    many there were in this run. ``worker``: who makes it, if not this process. ``size``, ``sha256``: see Seal.
+    ``report``: JSON.
     """
 
     event: Event
@@ -34,6 +35,7 @@ class Record:
     made_by: str = ""
     attempt: str = ""
     number: int = 0
+    worker: str = ""
     size: int | None = None
     sha256: str | None = None
     report: str | None = None
@@ -62,11 +64,18 @@ class Journal:
 
     def __init__(self, descriptor: int, records: list[Record]) -> None:
         self._descriptor = descriptor
-        self._last = {record.key: record for record in records if record.key}
+        self._last: dict[str, Record] = {}
+        self._unended: dict[str, set[str]] = {}
+        for record in records:
+            self._take_in(record)
 
     def last(self, key: str) -> Record | None:
         """What happened last to the job with that output."""
         return self._last.get(key)
+
+    def unended(self, key: str) -> frozenset[str]:
+        """Marks of its attempts that never came to an end: killed, or lost with their workers."""
+        return frozenset(self._unended.get(key, ()))
 
     def add(self, record: Record) -> None:
         """Append a line: the whole of it, or nothing and an OSError."""
@@ -79,8 +88,16 @@ class Journal:
         except OSError:
             os.ftruncate(self._descriptor, before)
             raise
-        if record.key:
-            self._last[record.key] = record
+        self._take_in(record)
+
+    def _take_in(self, record: Record) -> None:
+        if not record.key:
+            return
+        self._last[record.key] = record
+        if record.event == "started":
+            self._unended.setdefault(record.key, set()).add(record.attempt)
+        elif record.event != "lost":
+            self._unended.get(record.key, set()).discard(record.attempt)
 
 
 @contextmanager

@@ -39,8 +39,14 @@ class JobLog:
         trace = "".join(traceback.format_exception(error))
         self._append(attempt, {"state": "failed", "reason": str(error), "traceback": trace})
 
+    def lost(self, attempt: Attempt, reason: str) -> None:
+        """Append what became of its worker."""
+        self._append(attempt, {"state": "lost", "reason": reason})
+
     def _append(self, attempt: Attempt, facts: dict[str, object]) -> None:
         job = attempt.job
-        about = {"name": job.name, "line": job.line, "output": job.key, "attempt": attempt.number}
+        about: dict[str, object] = {"name": job.name, "line": job.line, "output": job.key, "attempt": attempt.number}
+        if attempt.worker:
+            about["worker"] = attempt.worker
         with self.path(job.name).open("a", encoding="utf-8") as file:
             file.write(json.dumps({**about, **facts}) + "\n")

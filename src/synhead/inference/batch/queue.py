@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -34,23 +34,27 @@ BAD_INPUT = (ConfigError, MediaError, FaceError, TemplateError, ProvenanceError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """``retries``: further attempts after an error that may pass. ``keep_going``: a failed job does not stop others."""
+    """``retries``: further attempts after an error that may pass. ``losses``: further ones after their workers were
+    lost, which is not held against a job so many times. ``keep_going``: a failed job does not stop others.
+    """
 
     retries: int = 1
+    losses: int = 2
     keep_going: bool = True
 
     def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise ConfigError(f"retries {self.retries} must be 0 or more")
+        if self.retries < 0 or self.losses < 0:
+            raise ConfigError(f"retries {self.retries} and losses {self.losses} must be 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One go at a job. ``mark``: unlike that of any other; ``number``: from 1 in each run."""
+    """One go at a job. ``mark``: unlike that of any other; ``number``: from 1 in each run; ``worker``: see Record."""
 
     job: BatchJob
     mark: str
     number: int
+    worker: str = ""
 
     @property
     def staged(self) -> AnimationJob:
@@ -74,38 +78,51 @@ class JobQueue:
     """
 
     def __init__(self, jobs: Sequence[BatchJob], journal: Journal, policy: Policy, *, made_by: str) -> None:
-        self._journal, self._policy, self._made_by = journal, policy, made_by
+        self._journal, self._policy, self.made_by = journal, policy, made_by
         self.earlier: list[BatchJob] = []
         self.changed: list[BatchJob] = []
         self.done: list[BatchJob] = []
         self.failed: list[Failure] = []
-        self._waiting: deque[tuple[BatchJob, int]] = deque()
+        self._waiting: deque[BatchJob] = deque()
+        self._attempts, self._failures, self._losses = Counter[str](), Counter[str](), Counter[str]()
+        self._strays: list[tuple[BatchJob, str]] = []
         for job in jobs:
             if self._settled(job):
                 self.earlier.append(job)
             else:
-                self._waiting.append((job, 1))
+                self._waiting.append(job)
 
     @property
     def waiting(self) -> tuple[BatchJob, ...]:
         """Jobs that no attempt is out for, and that are neither done nor failed."""
-        return tuple(job for job, _ in self._waiting)
+        return tuple(self._waiting)
 
-    def take(self) -> Attempt | None:
-        """The next attempt; None if there is none now, or after a failure if others are not to go on."""
-        if not self._waiting or (self.failed and not self._policy.keep_going):
+    @property
+    def ready(self) -> bool:
+        """Whether there is an attempt to be made now; not after a failure if others are not to go on."""
+        return bool(self._waiting) and (self._policy.keep_going or not self.failed)
+
+    def take(self, worker: str = "") -> Attempt | None:
+        """The next attempt, None if the queue is not ready. ``worker``: who will make it, if not this process."""
+        if not self.ready:
             return None
-        job, number = self._waiting.popleft()
-        attempt = Attempt(job=job, mark=uuid.uuid4().hex[:12], number=number)
+        job = self._waiting.popleft()
+        self._attempts[job.key] += 1
+        attempt = Attempt(job=job, mark=uuid.uuid4().hex[:12], number=self._attempts[job.key], worker=worker)
         self._journal.add(self._record("started", attempt))
         return attempt
 
-    def finish(self, attempt: Attempt, report: AnimationReport) -> None:
-        """The runner came to its end: take down what it wrote, then give it its name. Raises MediaError, OSError."""
+    def finish(self, attempt: Attempt, report: AnimationReport, written: Seal | None = None) -> None:
+        """The runner came to its end: take down what it wrote, then give it its name. Raises MediaError, OSError.
+
+        ``written``: what a runner on another machine saw of it there.
+        """
         staged = attempt.staged.output
         whole = seal(staged)
         if whole is None:
             raise OSError(f"the runner wrote nothing to {staged}")
+        if written not in (None, whole):
+            raise OSError(f"{staged} is not here what it was where it was written; its file system is not shared well")
         made = replace(self._record("made", attempt), size=whole.size, sha256=whole.sha256, report=report.to_json())
         self._journal.add(made)
         self._publish(attempt.job, made)
@@ -116,12 +133,25 @@ class JobQueue:
         discard(attempt.job.job.output, attempt.mark)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         self._journal.add(replace(self._record("failed", attempt), reason=reason))
-        again = not isinstance(error, BAD_INPUT) and attempt.number <= self._policy.retries
-        if again:
-            self._waiting.append((attempt.job, attempt.number + 1))
-        else:
-            self.failed.append(Failure(attempt.job, reason))
-        return again
+        self._failures[attempt.job.key] += 1
+        again = not isinstance(error, BAD_INPUT) and self._failures[attempt.job.key] <= self._policy.retries
+        return self._try_again(attempt, reason, again=again)
+
+    def lose(self, attempt: Attempt, reason: str) -> bool:
+        """Its worker is gone; whether another attempt will be made."""
+        discard(attempt.job.job.output, attempt.mark)
+        self._strays.append((attempt.job, attempt.mark))
+        self._journal.add(replace(self._record("lost", attempt), reason=reason))
+        self._losses[attempt.job.key] += 1
+        again = self._losses[attempt.job.key] <= self._policy.losses
+        return self._try_again(
+            attempt, f"its worker was lost {self._losses[attempt.job.key]} times: {reason}", again=again
+        )
+
+    def sweep(self) -> None:
+        """Remove what strays have left: a worker that was cut off, or whose queue was killed, may have written on."""
+        for job, mark in self._strays:
+            discard(job.job.output, mark)
 
     def abandon(self, attempt: Attempt) -> None:
         """The run stops: what was made waits for the next one, what was not is removed."""
@@ -129,12 +159,22 @@ class JobQueue:
         if last is not None and last.event == "started":
             discard(attempt.job.job.output, attempt.mark)
 
+    def _try_again(self, attempt: Attempt, reason: str, *, again: bool) -> bool:
+        if again:
+            self._waiting.append(attempt.job)
+        else:
+            self.failed.append(Failure(attempt.job, reason))
+        return again
+
     def _settled(self, job: BatchJob) -> bool:
         """Whether earlier runs made this output; what they left half done is finished or removed."""
+        for mark in self._journal.unended(job.key):
+            self._strays.append((job, mark))
+            discard(job.job.output, mark)
         last = self._journal.last(job.key)
         if last is None:
             return False
-        same = (last.digest, last.made_by) == (job.digest, self._made_by)
+        same = (last.digest, last.made_by) == (job.digest, self.made_by)
         if last.event == "made" and same and self._resume(job, last):
             return True
         if last.event == "done" and same:
@@ -168,9 +208,10 @@ class JobQueue:
             event=event,
             key=attempt.job.key,
             digest=attempt.job.digest,
-            made_by=self._made_by,
+            made_by=self.made_by,
             attempt=attempt.mark,
             number=attempt.number,
+            worker=attempt.worker,
         )
 
 

@@ -10,12 +10,13 @@ from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.inference.batch.jobs_file import BatchJob
 from synhead.inference.batch.journal import Journal
 from synhead.inference.batch.queue import Attempt, JobQueue, Policy
+from synhead.inference.clock import Clock
 from synhead.inference.job import AnimationJob
 from synhead.inference.pipeline import Progress, animate_video, check_paths
 from synhead.inference.report import AnimationReport
 from synhead.provenance.statement import Statement
 
-__all__ = ["AnimatorRunner", "Runner", "Watcher", "run_jobs"]
+__all__ = ["AnimatorRunner", "Runner", "Watcher", "made_by", "run_jobs"]
 
 
 @runtime_checkable
@@ -58,13 +59,25 @@ class AnimatorRunner:
 
     @property
     def made_by(self) -> str:
-        """See Runner: the weights' hash, or the name of untrained ones."""
-        return self._statement.model_sha256 or self._statement.model
+        """See Runner."""
+        return made_by(self._statement)
 
     def run(self, job: AnimationJob, options: AnimatorOptions, progress: Progress) -> AnimationReport:
         """See Runner."""
         animator = Animator(self._animator.model, options, engine=self._animator.engine)
-        return animate_video(animator, job, progress, statement=self._statement)
+        clock = Clock(looking=partial(_nothing_written, progress))
+        return animate_video(animator, job, progress, statement=self._statement, clock=clock)
+
+
+def _nothing_written(progress: Progress, what: str, done: int, total: int | None) -> None:
+    """While faces are looked for: whoever watches may stop the job then too."""
+    del what, done, total
+    progress(0, None)
+
+
+def made_by(statement: Statement) -> str:
+    """What names a model in a journal: the weights' hash, or the name of untrained ones."""
+    return statement.model_sha256 or statement.model
 
 
 def run_jobs(jobs: Sequence[BatchJob], runner: Runner, journal: Journal, policy: Policy, watcher: Watcher) -> JobQueue:

@@ -1,0 +1,9 @@
+"""What goes wrong with workers rather than with jobs."""
+
+from __future__ import annotations
+
+__all__ = ["ClusterError"]
+
+
+class ClusterError(RuntimeError):
+    """Workers that cannot be had or do not fit the queue; the message names the remedy."""
