@@ -29,7 +29,7 @@ demo: $(STAMPS)/demo
 	$(BIN)/python examples/demo.py
 
 web: $(STAMPS)/web
-	$(BIN)/synhead web $(WEB_ARGS)
+	$(BIN)/synhead web --templates examples/templates $(WEB_ARGS)
 
 test: lint types imports unit
 
