@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from synhead.inference.native_model import use_kernels
 from synhead.model.autoencoder import Fusion
 from synhead.model.codebook import RetrievalTransformer
 from synhead.model.talking_head import TalkingHead
@@ -21,6 +22,7 @@ from synhead.nn.attention import PositionedAttention, RetrievalLayer
 from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample, WinogradConv2d
 from synhead.nn.hourglass import DownBlock, UpBlock
+from synhead.nn.native import Kernels
 from synhead.types import CodeMemory
 
 __all__ = ["CodeMemories", "fold", "prepare", "project_codes"]
@@ -60,15 +62,17 @@ def fold(model: TalkingHead) -> TalkingHead:
     return copy
 
 
-def prepare(model: TalkingHead, *, half: bool) -> TalkingHead:
+def prepare(model: TalkingHead, *, half: bool, kernels: Kernels | None = None) -> TalkingHead:
     """A copy for inference that shares unchanged weights with ``model``; to be run under autocast if ``half``.
 
-    ``half``: what autocast would cast at every call is cast here, and upsampling goes by phases. Otherwise, on a CPU, a
-    wide model's large convolutions go by Winograd.
+    ``half``: what autocast would cast at every call is cast here, and upsampling goes by phases. Otherwise ``kernels``
+    compute what they can; without them, on a CPU, a wide model's large convolutions go by NNPACK's Winograd.
     """
     copy = fold(model)
     if half:
         _half_precision(copy)
+    elif kernels is not None:
+        use_kernels(copy, kernels)
     elif next(model.parameters()).device.type == "cpu" and min(model.config.feature_widths) >= _WIDE:
         _winograd(copy)
     else:
