@@ -24,26 +24,25 @@ class NativeModulation(nn.Module):
     def __init__(self, plain: FeatureModulation, kernels: Kernels) -> None:
         super().__init__()
         self.encode = NativeResBlock(plain.encode, kernels)
-        self.scale, self.shift = (self._branch(branch, plain.weight, kernels) for branch in (plain.scale, plain.shift))
-        self.scale[1].bias += 1
-
-    @staticmethod
-    def _branch(branch: nn.Sequential, weight: float, kernels: Kernels) -> nn.Sequential:
-        first, activation, second = branch
-        assert isinstance(first, nn.Conv2d)
-        assert isinstance(activation, nn.LeakyReLU)
-        assert isinstance(second, nn.Conv2d)
-        last = NativeConv2d(second, kernels)
-        last.weight *= weight
-        last.bias *= weight
-        return nn.Sequential(NativeConv2d(first, kernels, slope=activation.negative_slope), last)
+        self.scale1, self.scale2 = _branch(plain.scale, plain.weight, kernels)
+        self.shift1, self.shift2 = _branch(plain.shift, plain.weight, kernels)
+        self.scale2.bias += 1
 
     def forward(self, x: Float[Tensor, "b c s s"], compensated: Float[Tensor, "b c s s"]) -> Float[Tensor, "b c s s"]:
         encoded = self.encode(torch.cat([compensated, x], dim=1))
-        scaled = self.scale(encoded).mul_(x)
-        first, last = self.shift
-        out: Tensor = last(first(encoded), scaled)
-        return out
+        scaled = self.scale2(self.scale1(encoded)).mul_(x)
+        return self.shift2.add_to(scaled, self.shift1(encoded))
+
+
+def _branch(branch: nn.Sequential, weight: float, kernels: Kernels) -> tuple[NativeConv2d, NativeConv2d]:
+    first, activation, second = branch
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(activation, nn.LeakyReLU)
+    assert isinstance(second, nn.Conv2d)
+    last = NativeConv2d(second, kernels)
+    last.weight *= weight
+    last.bias *= weight
+    return NativeConv2d(first, kernels, slope=activation.negative_slope), last
 
 
 class NativeFusion(nn.Module):
@@ -101,12 +100,17 @@ def _native(module: nn.Module, kernels: Kernels) -> nn.Module | None:
         return NativeFusion(module, kernels)
     if isinstance(module, ResBlock) and NativeResBlock.serves(module, kernels):
         return NativeResBlock(module, kernels)
-    if isinstance(module, (Upsample, UpBlock)) and NativeConv2d.serves(module.conv, kernels):
-        return NativeConv2d(module.conv, kernels, enlarge=True, slope=1.0 if isinstance(module, Upsample) else 0.0)
-    if isinstance(module, DownBlock) and NativeConv2d.serves(module.conv, kernels):
-        return nn.Sequential(NativeConv2d(module.conv, kernels, slope=0.0), nn.AvgPool2d(2))
-    if isinstance(module, nn.Conv2d) and NativeConv2d.serves(module, kernels):
-        return NativeConv2d(module, kernels)
-    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
-        return PointwiseConv2d(module)
-    return None
+    return _convolution(module, kernels)
+
+
+def _convolution(module: nn.Module, kernels: Kernels) -> nn.Module | None:
+    """A convolution with what is around it."""
+    conv = module.conv if isinstance(module, (Upsample, UpBlock, DownBlock)) else module
+    if isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1) and conv.groups == 1:
+        return PointwiseConv2d(conv)
+    if not NativeConv2d.serves(conv, kernels):
+        return None
+    if isinstance(module, DownBlock):
+        return nn.Sequential(NativeConv2d(conv, kernels, slope=0.0), nn.AvgPool2d(2))
+    enlarge = isinstance(module, (Upsample, UpBlock))
+    return NativeConv2d(conv, kernels, enlarge=enlarge, slope=0.0 if isinstance(module, UpBlock) else 1.0)

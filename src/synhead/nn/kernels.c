@@ -208,6 +208,15 @@ INLINE void tile_out(const struct convolution *j, const float *points, int64_t s
     }
 }
 
+/* begins to read the residual of a tile: pixels of a column lie too far apart for the processor to foresee */
+INLINE void fetch(const struct convolution *j, int64_t item, int64_t top, int64_t left, int64_t channel, int vecs) {
+    for (int a = 0; a < 4 && top + a < j->h; a++)
+        for (int b = 0; b < 4 && left + b < j->w; b++)
+            for (int v = 0; v < vecs; v++)
+                __builtin_prefetch(j->residual + ((item * j->h + top + a) * j->w + left + b) * j->outputs + channel +
+                                   v * LANES);
+}
+
 static void convolve(void *job) {
     struct convolution *j = job;
     const int64_t across = (j->w + 3) / 4, tiles = (j->h + 3) / 4 * across, blocks = (tiles + j->block - 1) / j->block;
@@ -225,10 +234,13 @@ static void convolve(void *job) {
             const int vecs = (int)((least(j->outputs - channel, WIDTH) + LANES - 1) / LANES);
             for (int p = 0; p < POINTS; p++, weight += j->inputs * vecs * LANES)
                 product(vecs, count, j->inputs, in + p * in_step, j->inputs, weight, out + p * out_step, vecs * LANES);
-            for (int64_t t = 0; t < count; t++)
+            for (int64_t t = 0; t < count; t++) {
+                if (j->residual && t + 1 < count)
+                    fetch(j, item, (first + t + 1) / across * 4, (first + t + 1) % across * 4, channel, vecs);
                 for (int v = 0; v < vecs; v++)
                     tile_out(j, out + (t * vecs + v) * LANES, out_step, item, (first + t) / across * 4,
                              (first + t) % across * 4, channel + v * LANES);
+            }
         }
     }
 }
@@ -310,13 +322,14 @@ void group_norm(struct norm *job, int threads) {
 /* -- attention -- */
 
 struct attention {
-    const float *query, *key, *value; /* see the steps; queries are scaled already */
+    const float *query, *key, *value; /* queries are scaled already */
     const float *mask;                /* keys summands of the scores, 0 or -inf; or NULL */
     float *y;                         /* (queries, heads * depth) */
     float *packed_keys;               /* (heads, keys / WIDTH, depth, WIDTH) */
     float *packed_values;             /* (heads, keys, depth filled up to LANES) */
     int64_t heads, queries, keys, depth;
-    int64_t query_row, key_row, value_row, key_head, value_head; /* floats from one row, or head, to the next */
+    int64_t query_row, key_row, value_row;    /* floats from one to the next */
+    int64_t query_head, key_head, value_head; /* likewise from head to head */
     int64_t next;
 };
 
@@ -363,7 +376,7 @@ static void attend(void *job) {
     float *scores = scratch(QUERIES * (step + filled)), *out = scores + QUERIES * step;
     for (int64_t turn; (turn = take(&j->next)) < blocks * j->heads;) {
         const int64_t head = turn / blocks, first = turn % blocks * QUERIES, count = least(j->queries - first, QUERIES);
-        const float *query = j->query + first * j->query_row + head * j->depth;
+        const float *query = j->query + first * j->query_row + head * j->query_head;
         const float *keys = j->packed_keys + head * j->keys * j->depth;
         for (int64_t k = 0; k < j->keys; k += WIDTH)
             product(VECS, count, j->depth, query, j->query_row, keys + k * j->depth, scores + k, step);

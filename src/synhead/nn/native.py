@@ -50,7 +50,8 @@ class AttentionJob(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("query", "key", "value", "mask", "y", "packed_keys", "packed_values")),
         *((name, ctypes.c_int64) for name in ("heads", "queries", "keys", "depth")),
-        *((name, ctypes.c_int64) for name in ("query_row", "key_row", "value_row", "key_head", "value_head")),
+        *((name, ctypes.c_int64) for name in ("query_row", "key_row", "value_row")),
+        *((name, ctypes.c_int64) for name in ("query_head", "key_head", "value_head")),
         ("next", ctypes.c_int64),
     )
 
@@ -109,8 +110,11 @@ def _compile(path: Path) -> None:
 
 def _key() -> str:
     """Of the code and of the CPU that it is compiled for: another machine may share the folder."""
+    text = "\n".join([*_FLAGS, platform.system(), platform.machine(), _cpu()])
+    return hashlib.sha256(_SOURCE.read_bytes() + text.encode()).hexdigest()[:16]
+
+
+def _cpu() -> str:
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text(encoding="utf-8").splitlines() if facts.is_file() else []
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    text = "\n".join([*_FLAGS, platform.system(), platform.machine(), flags])
-    return hashlib.sha256(_SOURCE.read_bytes() + text.encode()).hexdigest()[:16]
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())

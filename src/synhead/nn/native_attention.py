@@ -15,7 +15,7 @@ __all__ = ["NativeAttention", "attend"]
 
 
 class NativeAttention(nn.Module):
-    """PositionedAttention that reads queries, keys and values where they lie, with the scale in the queries' weights."""
+    """PositionedAttention with the scale in the weights; queries, keys and values are read where they lie."""
 
     weight: Tensor
     bias: Tensor
@@ -84,7 +84,6 @@ def attend(
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
         return rearrange(out, "h n d -> n (h d)")
     filled = -(-depth // kernels.lanes) * kernels.lanes
-    assert query.stride(0) == depth
     assert query.stride(2) == key.stride(2) == value.stride(2) == 1
     result = query.new_empty(count, heads * depth)
     packed_keys, packed_values = query.new_empty(heads * keys * depth), query.new_empty(heads * keys * filled)
@@ -94,7 +93,7 @@ def attend(
         packed_keys=packed_keys.data_ptr(), packed_values=packed_values.data_ptr(),
         heads=heads, queries=count, keys=keys, depth=depth,
         query_row=query.stride(1), key_row=key.stride(1), value_row=value.stride(1),
-        key_head=key.stride(0), value_head=value.stride(0),
+        query_head=query.stride(0), key_head=key.stride(0), value_head=value.stride(0),
     )  # fmt: skip
     kernels.attention(job)
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -39,7 +41,7 @@ class NativeConv2d(nn.Module):
         self.register_buffer("bias", F.pad(plain.bias.detach(), (0, -self.outputs % kernels.lanes)))
 
     @staticmethod
-    def serves(module: nn.Module, kernels: Kernels) -> bool:
+    def serves(module: nn.Module, kernels: Kernels) -> TypeGuard[nn.Conv2d]:
         """Whether ``module`` is a convolution that gains from this one."""
         return (
             isinstance(module, nn.Conv2d)
@@ -56,11 +58,19 @@ class NativeConv2d(nn.Module):
         self, x: Float[Tensor, "b c h w"], residual: Float[Tensor, "b d h2 w2"] | None = None
     ) -> Float[Tensor, "b d h2 w2"]:
         """The convolution, plus ``residual``."""
+        return self._run(x, None if residual is None else by_pixel(residual), None)
+
+    def add_to(self, sum_: Float[Tensor, "b d h2 w2"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        """``sum_`` plus the convolution, in its place: memory that is in use already needs no new pages."""
+        sum_ = by_pixel(sum_)
+        return self._run(x, sum_, sum_)
+
+    def _run(self, x: Tensor, residual: Tensor | None, out: Tensor | None) -> Tensor:
         x = by_pixel(x)
-        residual = None if residual is None else by_pixel(residual)
         items, _, h, w = x.shape
         h, w = (2 * h, 2 * w) if self.enlarge else (h, w)
-        out = torch.empty((items, self.outputs, h, w), memory_format=torch.channels_last)
+        if out is None:
+            out = torch.empty((items, self.outputs, h, w), memory_format=torch.channels_last)
         job = ConvolutionJob(
             x=x.data_ptr(), weight=self.weight.data_ptr(), bias=self.bias.data_ptr(), y=out.data_ptr(),
             residual=None if residual is None else residual.data_ptr(),
@@ -96,10 +106,17 @@ class NativeGroupNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         x = by_pixel(x)
+        return self._run(x, torch.empty_like(x))
+
+    def inplace(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The same, over its input."""
+        x = by_pixel(x)
+        return self._run(x, x)
+
+    def _run(self, x: Tensor, out: Tensor) -> Tensor:
         items, channels, h, w = x.shape
         parts = max(1, h * w * channels // _PART)
         sums, gains = x.new_empty(items, parts, 2, channels), x.new_empty(items, 2, channels)
-        out = torch.empty_like(x)
         job = NormJob(
             x=x.data_ptr(), weight=self.weight.data_ptr(), bias=self.bias.data_ptr(), y=out.data_ptr(),
             sums=sums.data_ptr(), gains=gains.data_ptr(), epsilon=self.epsilon, swish=self.swish,
@@ -121,7 +138,8 @@ class NativeResBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if isinstance(plain.shortcut, nn.Conv2d):
             self.shortcut = PointwiseConv2d(plain.shortcut)
-            self.conv2.bias += plain.shortcut.bias  # two biases of one sum
+            assert self.shortcut.bias is not None
+            self.conv2.bias[: self.conv2.outputs] += self.shortcut.bias  # two biases of one sum
             self.shortcut.bias = None
 
     @staticmethod
@@ -134,8 +152,10 @@ class NativeResBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         x = by_pixel(x)
-        hidden = self.conv1(self.norm1(x))
-        out: Tensor = self.conv2(self.norm2(hidden), self.shortcut(x))
+        hidden = self.norm2.inplace(self.conv1(self.norm1(x)))
+        if isinstance(self.shortcut, PointwiseConv2d):
+            return self.conv2.add_to(self.shortcut(x), hidden)
+        out: Tensor = self.conv2(hidden, x)
         return out
 
 
