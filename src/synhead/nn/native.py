@@ -1,4 +1,4 @@
-"""The kernels of ``kernels.c``, compiled once for this machine and kept in a folder."""
+"""The C kernels of the folder ``kernels``, compiled once for this machine and kept in a folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from synhead.config import ConfigError
 
 __all__ = ["AttentionJob", "ConvolutionJob", "Kernels", "NormJob", "load_kernels"]
 
-_SOURCE = Path(__file__).with_name("kernels.c")
+_FOLDER = Path(__file__).with_name("kernels")
 _FLAGS = ("-std=gnu11", "-O3", "-march=native", "-shared", "-fPIC")  # not -ffast-math: it changes the whole process
 
 
 class ConvolutionJob(ctypes.Structure):
-    """``struct convolution`` of kernels.c."""
+    """``struct convolution`` of the C code."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "weight", "bias", "residual", "y")),
@@ -34,7 +34,7 @@ class ConvolutionJob(ctypes.Structure):
 
 
 class NormJob(ctypes.Structure):
-    """``struct norm`` of kernels.c."""
+    """``struct norm`` of the C code."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "weight", "bias", "y", "sums", "gains")),
@@ -45,7 +45,7 @@ class NormJob(ctypes.Structure):
 
 
 class AttentionJob(ctypes.Structure):
-    """``struct attention`` of kernels.c."""
+    """``struct attention`` of the C code."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("query", "key", "value", "mask", "y", "packed_keys", "packed_values")),
@@ -100,7 +100,7 @@ def _compile(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         written = Path(folder) / path.name
-        command = [compiler, *_FLAGS, "-o", str(written), str(_SOURCE), "-lm"]
+        command = [compiler, *_FLAGS, "-o", str(written), *map(str, sorted(_FOLDER.glob("*.c"))), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = done.stderr.strip()[:300]
@@ -111,7 +111,8 @@ def _compile(path: Path) -> None:
 def _key() -> str:
     """Of the code and of the CPU that it is compiled for: another machine may share the folder."""
     text = "\n".join([*_FLAGS, platform.system(), platform.machine(), _cpu()])
-    return hashlib.sha256(_SOURCE.read_bytes() + text.encode()).hexdigest()[:16]
+    code = b"".join(path.read_bytes() for path in sorted(_FOLDER.glob("*.[ch]")))
+    return hashlib.sha256(code + text.encode()).hexdigest()[:16]
 
 
 def _cpu() -> str:
