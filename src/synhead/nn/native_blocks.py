@@ -17,7 +17,7 @@ __all__ = ["NativeConv2d", "NativeResBlock", "PointwiseConv2d"]
 
 # G of F(4 x 4, 3 x 3): three taps at the points 0, 1, -1, 2, -2 and infinity.
 _POINTS = ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 24))
-_CACHE = 200_000  # floats of transformed tiles at a time: most of a core's second cache
+_WIDE = 256  # inputs from which the weights no longer fit the second cache beside the tiles
 _PART = 2**15  # values that one thread normalises at a time
 _HEAVY = 2**18  # inputs x outputs above which reading the transformed weights costs more than multiplying
 
@@ -81,11 +81,10 @@ class NativeConv2d(nn.Module):
         return out
 
     def _block(self, h: int, w: int) -> int:
-        """Tiles at a time, in sixes: as many as the cache holds, but some for every thread."""
-        held = _CACHE // (36 * (self.inputs + self.kernels.width))
-        tiles = -(-h // 4) * -(-w // 4)
-        shared = -(-tiles // torch.get_num_threads())
-        return max(6, min(held, shared + 5) // 6 * 6)
+        """Tiles at a time, in sixes: few stay in the second cache, many read the weights less often."""
+        wanted = 36 if self.inputs >= _WIDE else 24
+        shared = -(-(-(-h // 4) * -(-w // 4)) // torch.get_num_threads())
+        return min(wanted, -(-shared // 6) * 6)
 
 
 def packed(weight: Float[Tensor, "d c 3 3"], kernels: Kernels) -> Float[Tensor, " n"]:
