@@ -268,7 +268,7 @@ def measure(model: TalkingHead, options: argparse.Namespace) -> tuple[list[Resul
     for name, precision, batch in itertools.product(options.engine, options.precision, options.batch):
         if name == "published" and (precision, batch) != ("fp32", 1):
             continue  # the yardstick is one
-        if name in ("onnx", "native") and precision != "fp32":
+        if name == "onnx" and precision != "fp32":
             continue
         try:
             cases.append(Case(model, name, precision, batch, options))

@@ -35,7 +35,6 @@ def test_what_is_taken_unless_named():
         {"name": "onnx"},
         {"name": "eager", "graph": Path("model.onnx")},
         {"name": "onnx", "graph": Path("model.onnx"), "precision": "bf16"},
-        {"name": "native", "precision": "bf16"},
     ],
 )
 def test_impossible_choices(options):

@@ -69,13 +69,19 @@ def test_image_sizes(portrait, size):
     assert np.abs(found - wanted).max() <= 1
 
 
-def test_bf16_rounds_no_more_than_autocast_does(model, portrait):
+def test_bf16_rounds_no_more_than_autocast_does(model, portrait, kernels):
     exact = drawn(EagerEngine(model), portrait)
-    autocast, prepared = (
-        np.abs(drawn(kind(model, precision="bf16"), portrait) - exact).mean() for kind in (EagerEngine, FastEngine)
+    autocast, prepared, native = (
+        np.abs(drawn(engine, portrait) - exact).mean()
+        for engine in (
+            EagerEngine(model, precision="bf16"),
+            FastEngine(model, precision="bf16"),
+            FastEngine(model, precision="bf16", kernels=kernels),
+        )
     )
     # Untrained weights amplify rounding, so the yardstick is plain autocast; on trained ones, benchmarks/inference.py.
     assert 0 < prepared <= 1.25 * autocast
+    assert 0 < native <= autocast, "most of it is computed in float32"
 
 
 def test_a_wide_model_goes_by_winograd(portrait):

@@ -21,7 +21,7 @@ EngineName = Literal["eager", "prepared", "native", "compiled", "onnx"]
 ENGINES: Mapping[EngineName, str] = {
     "eager": "the plain modules, one by one",
     "prepared": "codes and positions projected once, norms folded, Winograd on CPUs (fp32: equal up to rounding)",
-    "native": "prepared, with C kernels for CPUs, compiled at first use and kept; fp32 only (equal up to rounding)",
+    "native": "prepared, with C kernels for CPUs, compiled at first use and kept (fp32: equal up to rounding)",
     "compiled": "prepared, through TorchInductor with static shapes; CUDA graphs on a GPU; slow first frame",
     "onnx": "a graph written by synhead export, run by onnxruntime on the CPU in fp32",
 }
@@ -46,8 +46,6 @@ class EngineOptions:
             raise ConfigError("the onnx engine, and no other, needs a graph: write one with synhead export")
         if self.name == "onnx" and self.precision != "fp32":
             raise ConfigError("the onnx engine runs in fp32; choose --precision fp32 or another engine")
-        if self.name == "native" and self.precision != "fp32":
-            raise ConfigError("the native engine runs in fp32; choose --precision fp32 or another engine")
 
 
 def default_engine(device: torch.device) -> EngineName:
@@ -67,7 +65,7 @@ def make_engine(model: TalkingHead, options: EngineOptions | None = None) -> Eng
     from synhead.inference.fast import FastEngine  # noqa: PLC0415 - the eager engine does without
 
     if options.name == "native":
-        return FastEngine(model, kernels=_kernels(next(model.parameters()).device))
+        return FastEngine(model, precision=options.precision, kernels=_kernels(next(model.parameters()).device))
     return FastEngine(model, precision=options.precision, compiled=options.name == "compiled")
 
 

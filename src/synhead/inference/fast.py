@@ -64,7 +64,7 @@ class FastEngine:
         self._precision: Precision = precision
         self._device = next(model.parameters()).device
         half = precision == "bf16"
-        self._dtype = torch.bfloat16 if half else torch.float32
+        self._dtype = torch.bfloat16 if half and kernels is None else torch.float32  # the kernels read float32
         prepared = prepare(model, half=half, kernels=kernels)
         self._detector = prepared.keypoint_detector
         self._graph = FrameGraph(prepared, project_codes(model, self._dtype))

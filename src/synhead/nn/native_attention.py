@@ -1,4 +1,4 @@
-"""The retrieval transformer's attention on the native kernel. Inference on a CPU in float32 only."""
+"""The retrieval transformer's attention on the native kernel, in float32. Inference on a CPU only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NativeAttention(nn.Module):
     ) -> Float[Tensor, "b n c"]:
         """See PositionedAttention."""
         del position
-        packed = F.linear(tokens, self.weight, self.bias).add_(self.folded)
+        packed = F.linear(tokens, self.weight, self.bias).add_(self.folded).float()
         query, key, value = rearrange(packed, "b n (p h d) -> p b h n d", p=3, h=self.heads)
         mask = None
         if ignored is not None:
@@ -58,7 +58,7 @@ class NativeAttention(nn.Module):
         """See PositionedAttention."""
         del position
         width = tokens.shape[-1]
-        packed = F.linear(tokens, self.weight[:width], self.bias[:width]).add_(self.folded[:, :width])
+        packed = F.linear(tokens, self.weight[:width], self.bias[:width]).add_(self.folded[:, :width]).float()
         query = rearrange(packed, "b n (h d) -> b h n d", h=self.heads)
         return self._merge([attend(item, key, value, None, self.kernels) for item in query])
 

@@ -1,4 +1,4 @@
-"""Blocks on the native kernels: what the plain ones give, up to rounding. Inference on a CPU in float32 only."""
+"""Blocks on the native kernels: what the plain ones give, up to rounding, in float32. Inference on a CPU only."""
 
 from __future__ import annotations
 
@@ -136,10 +136,9 @@ class NativeResBlock(nn.Module):
         self.conv2 = NativeConv2d(plain.conv2, kernels)
         self.shortcut: nn.Module = nn.Identity()
         if isinstance(plain.shortcut, nn.Conv2d):
-            self.shortcut = PointwiseConv2d(plain.shortcut)
-            assert self.shortcut.bias is not None
-            self.conv2.bias[: self.conv2.outputs] += self.shortcut.bias  # two biases of one sum
-            self.shortcut.bias = None
+            self.shortcut = PointwiseConv2d(plain.shortcut, biased=False)
+            assert plain.shortcut.bias is not None
+            self.conv2.bias += plain.shortcut.bias.detach()  # two biases of one sum
 
     @staticmethod
     def serves(module: nn.Module, kernels: Kernels) -> bool:
@@ -161,15 +160,18 @@ class NativeResBlock(nn.Module):
 class PointwiseConv2d(nn.Module):
     """A 1 x 1 convolution as the matrix product that it is, for which PyTorch would rearrange the picture."""
 
-    def __init__(self, plain: nn.Conv2d) -> None:
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, plain: nn.Conv2d, *, biased: bool = True) -> None:
         super().__init__()
-        self.weight, self.bias = plain.weight.flatten(1).detach(), plain.bias
+        self.register_buffer("weight", plain.weight.detach().flatten(1))
+        self.register_buffer("bias", plain.bias.detach() if biased and plain.bias is not None else None)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         return rearrange(F.linear(rearrange(x, "b c h w -> b h w c"), self.weight, self.bias), "b h w d -> b d h w")
 
 
 def by_pixel(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """Laid out as the kernels read it: channels last, without gaps."""
-    assert x.dtype == torch.float32
-    return x.contiguous(memory_format=torch.channels_last)
+    """As the kernels read it: float32, channels last, without gaps."""
+    return x.float().contiguous(memory_format=torch.channels_last)
