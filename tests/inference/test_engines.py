@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from synhead.config import ConfigError
 from synhead.inference.engine import EagerEngine
 from synhead.inference.engines import ENGINES, EngineOptions, default_engine, make_engine
 from synhead.inference.fast import FastEngine
+from tests.native import needs_compiler
 
 
 def test_names_lead_to_engines(model):
     assert type(make_engine(model)) is FastEngine
     assert type(make_engine(model, EngineOptions(name="eager", precision="bf16"))) is EagerEngine
     assert make_engine(model, EngineOptions(precision="bf16")).precision == "bf16"
-    assert set(ENGINES) == {"eager", "prepared", "compiled", "onnx"}
+    assert set(ENGINES) == {"eager", "prepared", "native", "compiled", "onnx"}
 
 
 def test_what_is_taken_unless_named():
@@ -38,3 +40,17 @@ def test_what_is_taken_unless_named():
 def test_impossible_choices(options):
     with pytest.raises((ConfigError, TypeCheckError)):
         EngineOptions(**options)
+
+
+@needs_compiler
+def test_native_compiles_into_the_cache_folder(model, portrait, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNHEAD_CACHE", str(tmp_path))
+    engine = make_engine(model, EngineOptions(name="native"))
+    assert isinstance(engine, FastEngine)
+    assert len(list(tmp_path.glob("kernels-*.so"))) == 1
+    assert engine.precision == "fp32"
+
+
+def test_native_is_for_cpus(model):
+    with pytest.raises(ConfigError, match="--device cpu"):
+        make_engine(deepcopy(model).to("meta"), EngineOptions(name="native"))

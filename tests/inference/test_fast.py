@@ -69,13 +69,19 @@ def test_image_sizes(portrait, size):
     assert np.abs(found - wanted).max() <= 1
 
 
-def test_bf16_rounds_no_more_than_autocast_does(model, portrait):
+def test_bf16_rounds_no_more_than_autocast_does(model, portrait, kernels):
     exact = drawn(EagerEngine(model), portrait)
-    autocast, prepared = (
-        np.abs(drawn(kind(model, precision="bf16"), portrait) - exact).mean() for kind in (EagerEngine, FastEngine)
+    autocast, prepared, native = (
+        np.abs(drawn(engine, portrait) - exact).mean()
+        for engine in (
+            EagerEngine(model, precision="bf16"),
+            FastEngine(model, precision="bf16"),
+            FastEngine(model, precision="bf16", kernels=kernels),
+        )
     )
     # Untrained weights amplify rounding, so the yardstick is plain autocast; on trained ones, benchmarks/inference.py.
     assert 0 < prepared <= 1.25 * autocast
+    assert 0 < native <= autocast, "most of it is computed in float32"
 
 
 def test_a_wide_model_goes_by_winograd(portrait):
@@ -89,10 +95,40 @@ def test_a_wide_model_goes_by_winograd(portrait):
     assert np.abs(found - wanted).max() <= 1
 
 
-def test_the_given_model_is_left_as_it_was(model, portrait):
+@pytest.mark.parametrize("count", [1, 7, 32])
+def test_native_is_within_a_level(model, portrait, kernels, count):
+    wanted, found = (
+        drawn(engine, portrait, count) for engine in (EagerEngine(model), FastEngine(model, kernels=kernels))
+    )
+    assert np.abs(found - wanted).max() <= 1
+    assert np.abs(found - wanted).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        preset("lite"),
+        replace(preset("tiny"), feature_widths=(64, 64, 64, 64), name="wide"),
+        replace(preset("tiny"), image_size=128, name="large"),
+    ],
+    ids=lambda config: config.name,
+)
+def test_native_at_other_widths_and_sizes(kernels, config):
+    model, portrait = varied(config), blobs(0, config.image_size)
+    driving = EagerEngine(model).keypoints([blobs(1, config.image_size)])
+    wanted, found = (
+        engine.render(engine.observe(portrait), driving).astype(int)
+        for engine in (EagerEngine(model), FastEngine(model, kernels=kernels))
+    )
+    assert np.abs(found - wanted).max() <= 1
+    assert wanted.std() > 5, "a flat picture would agree with anything"
+
+
+def test_the_given_model_is_left_as_it_was(model, portrait, kernels):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     pointers = {name: value.data_ptr() for name, value in model.state_dict().items()}
     drawn(FastEngine(model, precision="bf16"), portrait, 1)
+    drawn(FastEngine(model, kernels=kernels), portrait, 1)
     for name, value in model.state_dict().items():
         assert value.dtype == before[name].dtype
         assert value.data_ptr() == pointers[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -13,11 +13,15 @@ from synhead.config import ConfigError
 from synhead.inference.engine import EagerEngine, Engine, Precision
 from synhead.model.talking_head import TalkingHead
 
-EngineName = Literal["eager", "prepared", "compiled", "onnx"]
+if TYPE_CHECKING:
+    from synhead.nn.native import Kernels
+
+EngineName = Literal["eager", "prepared", "native", "compiled", "onnx"]
 
 ENGINES: Mapping[EngineName, str] = {
     "eager": "the plain modules, one by one",
     "prepared": "codes and positions projected once, norms folded, Winograd on CPUs (fp32: equal up to rounding)",
+    "native": "prepared, with C kernels for CPUs, compiled at first use and kept (fp32: equal up to rounding)",
     "compiled": "prepared, through TorchInductor with static shapes; CUDA graphs on a GPU; slow first frame",
     "onnx": "a graph written by synhead export, run by onnxruntime on the CPU in fp32",
 }
@@ -68,4 +72,15 @@ def make_engine(model: TalkingHead, options: EngineOptions | None = None) -> Eng
         return OnnxEngine(model, options.graph)
     from synhead.inference.fast import FastEngine  # noqa: PLC0415 - the eager engine does without
 
+    if options.name == "native":
+        return FastEngine(model, precision=options.precision, kernels=_kernels(next(model.parameters()).device))
     return FastEngine(model, precision=options.precision, compiled=options.name == "compiled")
+
+
+def _kernels(device: torch.device) -> Kernels:
+    if device.type != "cpu":
+        raise ConfigError("the native engine runs on the CPU; choose --device cpu or another engine")
+    from synhead.faces.task_file import cache_folder  # noqa: PLC0415 - the other engines do without
+    from synhead.nn.native import load_kernels  # noqa: PLC0415
+
+    return load_kernels(cache_folder())

@@ -19,6 +19,7 @@ from synhead.inference.engine import Precision, true_fp32
 from synhead.inference.frame_graph import FrameGraph, from_pixels, source_tensors, to_pixels
 from synhead.inference.prepared import prepare, project_codes
 from synhead.model.talking_head import TalkingHead
+from synhead.nn.native import Kernels
 from synhead.types import Keypoints, NDArray, SourceFeatures
 
 __all__ = ["FastEngine", "Pending", "can_compile"]
@@ -51,13 +52,21 @@ class FastEngine:
     second graph is made.
     """
 
-    def __init__(self, model: TalkingHead, *, precision: Precision = "fp32", compiled: bool = False) -> None:
+    def __init__(
+        self,
+        model: TalkingHead,
+        *,
+        precision: Precision = "fp32",
+        compiled: bool = False,
+        kernels: Kernels | None = None,
+    ) -> None:
         self.model = model.eval()
         self._precision: Precision = precision
+        self._kernels = kernels
         self._device = next(model.parameters()).device
         half = precision == "bf16"
-        self._dtype = torch.bfloat16 if half else torch.float32
-        prepared = prepare(model, half=half)
+        self._dtype = torch.bfloat16 if half and kernels is None else torch.float32  # the kernels read float32
+        prepared = prepare(model, half=half, kernels=kernels)
         self._detector = prepared.keypoint_detector
         self._graph = FrameGraph(prepared, project_codes(model, self._dtype))
         self._draw: Callable[..., Tensor] = _compile(self._pixels, self._device) if compiled else self._pixels
@@ -67,7 +76,9 @@ class FastEngine:
     @property
     def name(self) -> str:
         """See Engine."""
-        return "compiled" if self.compiled else "prepared"
+        if self.compiled:
+            return "compiled"
+        return "prepared" if self._kernels is None else "native"
 
     @property
     def image_size(self) -> int:

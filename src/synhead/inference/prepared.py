@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from synhead.inference.native_model import use_kernels
 from synhead.model.autoencoder import Fusion
 from synhead.model.codebook import RetrievalTransformer
 from synhead.model.talking_head import TalkingHead
@@ -21,6 +22,9 @@ from synhead.nn.attention import PositionedAttention, RetrievalLayer
 from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample, WinogradConv2d
 from synhead.nn.hourglass import DownBlock, UpBlock
+from synhead.nn.native import Kernels
+from synhead.nn.native_attention import NativeAttention
+from synhead.nn.native_blocks import PointwiseConv2d
 from synhead.types import CodeMemory
 
 __all__ = ["CodeMemories", "fold", "prepare", "project_codes"]
@@ -60,14 +64,18 @@ def fold(model: TalkingHead) -> TalkingHead:
     return copy
 
 
-def prepare(model: TalkingHead, *, half: bool) -> TalkingHead:
+def prepare(model: TalkingHead, *, half: bool, kernels: Kernels | None = None) -> TalkingHead:
     """A copy for inference that shares unchanged weights with ``model``; to be run under autocast if ``half``.
 
-    ``half``: what autocast would cast at every call is cast here, and upsampling goes by phases. Otherwise, on a CPU, a
-    wide model's large convolutions go by Winograd.
+    ``kernels`` compute what they can, in float32. ``half``: what autocast would cast at every call is cast here, and
+    upsampling goes by phases. With neither, on a CPU, a wide model's large convolutions go by NNPACK's Winograd.
     """
     copy = fold(model)
-    if half:
+    if kernels is not None:
+        use_kernels(copy, kernels)
+        if half:
+            _cast(copy)
+    elif half:
         _half_precision(copy)
     elif next(model.parameters()).device.type == "cpu" and min(model.config.feature_widths) >= _WIDE:
         _winograd(copy)
@@ -108,19 +116,24 @@ def _winograd(model: TalkingHead) -> None:
 
 
 def _half_precision(model: TalkingHead) -> None:
-    """Casts what autocast would cast at every call; upsampling by phases, since half precision has no Winograd."""
+    """Weights cast once; upsampling by phases, since half precision has no Winograd."""
     for parent in list(model.decoder.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, Upsample):
                 setattr(parent, name, PhaseUpsample(child))
+    _cast(model)
+    _channels_last(model)
+
+
+def _cast(model: TalkingHead) -> None:
+    """What autocast runs in half precision; coordinates are computed by the rest."""
     parts = (model.coarse_motion.hourglass, model.motion_compensation, model.appearance_compensation, model.decoder)
     for part in parts:
         for module in part.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear, PhaseUpsample)):
+            if isinstance(module, (nn.Conv2d, nn.Linear, PhaseUpsample, PointwiseConv2d, NativeAttention)):
                 module.to(torch.bfloat16)
             elif isinstance(module, PositionedAttention):
                 module.folded = module.folded.to(torch.bfloat16)
-    _channels_last(model)
 
 
 def _channels_last(model: TalkingHead) -> None:
