@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from PIL import Image
 from training_factory import micro_model
@@ -19,9 +20,10 @@ from synhead.app.training import Choice, configure, parse_settings
 from synhead.config import ConfigError
 from synhead.config import presets as model_presets
 from synhead.data.face_points import save_points
+from synhead.model.talking_head import TalkingHead
 from synhead.training.checkpoint import read
 from synhead.types import FacePoint
-from synhead.weights.checkpoint import load
+from synhead.weights.checkpoint import load, save
 
 COMMON = ("--recipe", "synhead", "--precision", "fp32", "--compile", "off", "--perceptual", "none", "--device", "cpu")
 SMALL = ("--batch", "2", "--iterations", "4", "--adversarial-start", "1", "--set", "training.discriminator_width=4")
@@ -82,6 +84,23 @@ def test_train_stop_resume_export_and_warm_start(clips: Path) -> None:
     assert further.exit_code == 0, further.output
     counters = read(Path("runs/second/checkpoints/iteration-000000005")).scalars["counters"]
     assert (counters["restarted_at"], counters["samples"]) == (4, 10)
+
+
+def test_fine_tuning_starts_from_given_weights(clips: Path) -> None:
+    torch.manual_seed(1)
+    given = TalkingHead(micro_model())
+    save(given, Path("given"))
+    tuned = start(clips, "--init", "given", "--rate", "1e-12", size=())
+    assert tuned.exit_code == 0, tuned.output
+    found = load("runs/first/weights")
+    assert found.config == micro_model()
+    for ours, theirs in zip(found.parameters(), given.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert read(Path("runs/first/checkpoints/iteration-000000004")).scalars["counters"]["samples"] == 8
+
+    refused = start(clips, "--init", "given", "--name", "other")
+    assert refused.exit_code == 2
+    assert "leave --warm-start and --preset out" in " ".join(refused.output.split())
 
 
 def test_no_clips_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,9 @@ def train(
     wandb: Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on exactly from the run's last checkpoint.")] = False,
     warm_start: Annotated[Path | None, typer.Option(help="Start from a leg of --export-leg (not exact).")] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="Start from these weights, everything else new.")
+    ] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Save and stop after so many minutes.")] = None,
     export_leg: Annotated[Path | None, typer.Option(help="At the end, write a small warm-restart state here.")] = None,
     compile_cache: Annotated[Path | None, typer.Option(help="Keep compiled kernels here for the next start.")] = None,
@@ -60,7 +63,7 @@ def train(
     changes = session.parse_settings(settings or [], named)
     folder = runs / name
     choice = session.Choice(
-        preset=preset, ablation=ablation, recipe=recipe, folder=folder, resume=resume, leg=warm_start
+        preset=preset, ablation=ablation, recipe=recipe, folder=folder, resume=resume, leg=warm_start, init=init
     )
     wanted: tuple[tuple[TrackerName, bool], ...] = (("tensorboard", tensorboard), ("wandb", wandb))
     trackers = tuple(tracker for tracker, on in wanted if on)
@@ -73,6 +76,7 @@ def train(
         landmarks=landmarks,
         resume=resume,
         warm_start=warm_start,
+        init=init,
         trackers=trackers,
     )
     ending = session.Ending(max_minutes=max_minutes, leg=export_leg, half=half)

@@ -31,6 +31,7 @@ from synhead.training.leg import export_leg
 from synhead.training.loop import train
 from synhead.training.run import Outcome, Progress, Run
 from synhead.training.setup import Inputs, assemble, saved_config
+from synhead.weights.checkpoint import read_info
 from synhead.weights.checkpoint import save as save_weights
 
 _BEGUN = time.monotonic()
@@ -39,7 +40,9 @@ _SHOWN = ("pixel", "perceptual", "adversarial", "motion_reconstruction", "equiva
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Where the configuration comes from: the run that goes on, the leg it starts from, or preset and recipe."""
+    """Where the configuration comes from: the run that goes on, the leg or weights it starts from, or preset and
+    recipe.
+    """
 
     preset: str | None
     ablation: str | None
@@ -47,6 +50,7 @@ class Choice:
     folder: Path
     resume: bool
     leg: Path | None
+    init: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +63,14 @@ class Ending:
 
 
 def configure(choice: Choice, changes: Mapping[str, object]) -> RunConfig:
-    """The run's configuration with ``changes`` (None: unchanged). Raises ConfigError."""
+    """The run's configuration with ``changes`` (None: unchanged). Raises ConfigError or CheckpointError."""
+    if choice.init is not None and (choice.leg is not None or choice.preset is not None):
+        raise ConfigError("--init names weights, which come with their size: leave --warm-start and --preset out")
     found = saved_config(choice.folder) if choice.resume else None
     if found is None and choice.leg is not None:
         found = saved_config(choice.leg)
     if found is None:
-        model = named_preset(choice.preset or "paper")
+        model = named_preset(choice.preset or "paper") if choice.init is None else read_info(choice.init).model
         if choice.ablation is not None:
             model = ablate(model, cast(AblationName, choice.ablation))
         found = recipe(choice.recipe, model)

@@ -24,6 +24,7 @@ from synhead.training.state import TrainingState, build, restore
 from synhead.training.step import make_steps
 from synhead.training.tracking import TrackerName, Trackers, open_trackers
 from synhead.training.validation import ImagePair, ValidationPairs
+from synhead.weights.checkpoint import load
 
 CONFIG_FILE = "config.json"
 _log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ class Inputs:
     ``folder``: of the run. ``data``: training clips. ``validation``: held-out clips; None: the ``val`` split of
     ``data`` if it has one. ``cache``: decoded frames. ``perceptual``: file or folder of the perceptual network.
     ``landmarks``: of the training clips, for the terms that need them.
-    ``resume``: go on from the folder's last checkpoint, if there is one. ``warm_start``: a leg to start from otherwise.
+    ``resume``: go on from the folder's last checkpoint, if there is one. ``warm_start``: a leg to start from otherwise;
+    ``init``: a checkpoint folder whose weights to start from otherwise.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Inputs:
     landmarks: Path | None = None
     resume: bool = False
     warm_start: Path | None = None
+    init: Path | None = None
     trackers: tuple[TrackerName, ...] = ("tensorboard",)
     stop: Callable[[], bool] = never
     report: Callable[[Progress], None] = silent
@@ -112,7 +115,7 @@ def claim_folder(fabric: Fabric, config: RunConfig, inputs: Inputs) -> None:
 def _start(
     inputs: Inputs, checkpoints: CheckpointFolder, state: TrainingState, restarts: CodeRestarts, pairs: PairSource
 ) -> None:
-    """From the last checkpoint, from a leg, or from nothing."""
+    """From the last checkpoint, a leg, a checkpoint's weights, or from nothing."""
     latest = checkpoints.latest() if inputs.resume else None
     if latest is not None:
         saved = read(latest)
@@ -125,6 +128,11 @@ def _start(
         restore_leg(state, saved)
         pairs.load_state_dict(saved.scalars["data"])
         _log.info("warm start from %s, iteration %d", inputs.warm_start, state.counters.iteration)
+    elif inputs.init is not None:
+        weights = load(inputs.init).state_dict()
+        state.model.load_state_dict(weights)
+        state.ema.model.load_state_dict(weights)
+        _log.info("weights of %s, iteration 0", inputs.init)
     elif inputs.resume:
         _log.warning("%s has no checkpoint yet: starting from the beginning", inputs.folder)
 
