@@ -60,6 +60,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", help="instead of --preset")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", nargs="+", default=["bf16"], choices=("fp32", "bf16"))
+    parser.add_argument("--engine", default="auto", help="see synhead info")
     parser.add_argument("--camera", nargs="+", default=["640x480"], metavar="WIDTHxHEIGHT")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[2], help="frames that the page has on their way")
     parser.add_argument("--seconds", type=float, default=20.0, help="that are measured")
@@ -91,6 +92,7 @@ def server(options: argparse.Namespace, precision: str) -> Iterator[str]:
     """``synhead live --serve``; its address."""
     model = ["--checkpoint", options.checkpoint] if options.checkpoint else ["--preset", options.preset]
     given = ["live", "--serve", "--port", "0", *model, "--device", options.device, "--precision", precision]
+    given += ["--engine", options.engine]
     command = [sys.executable, "-c", f"from synhead.app.cli import main; main({given!r})"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None

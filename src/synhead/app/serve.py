@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from synhead.app.animate import statement_of, warn_if_untrained
-from synhead.app.models import choose, load_animator
-from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
+from synhead.app.models import EngineChoice, choose, load_animator
+from synhead.app.options import CheckpointOption, DeviceOption, EngineOption, PrecisionOption, PresetOption
 
 PASSWORD_VARIABLE = "SYNHEAD_WEB_PASSWORD"
 
@@ -33,6 +33,7 @@ def serve(
     preset: PresetOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Driving frames run together; default: 8 on a GPU, else 2.")
     ] = None,
@@ -61,7 +62,11 @@ def serve(
     )
     together = batch or (8 if select_device(device).type == "cuda" else 2)
     animator, loaded = load_animator(
-        choose(checkpoint, preset), device=device, precision=precision, options=AnimatorOptions(batch_size=together)
+        choose(checkpoint, preset),
+        device=device,
+        precision=precision,
+        options=AnimatorOptions(batch_size=together),
+        engine=EngineChoice(name=engine),
     )
     warn_if_untrained(loaded)
     serve_web(

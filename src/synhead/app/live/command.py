@@ -9,8 +9,8 @@ import typer
 
 from synhead.app.animate import statement_of, warn_if_untrained
 from synhead.app.console import remark, say
-from synhead.app.models import LoadedModel, choose, load_animator
-from synhead.app.options import CheckpointOption, DeviceOption, PrecisionOption, PresetOption
+from synhead.app.models import EngineChoice, LoadedModel, choose, load_animator
+from synhead.app.options import CheckpointOption, DeviceOption, EngineOption, PrecisionOption, PresetOption
 from synhead.config import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def live(
     preset: PresetOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
     center: Annotated[
         bool, typer.Option("--center", help="Take PORTRAIT's middle, without looking for a face.")
     ] = False,
@@ -60,7 +61,9 @@ def live(
 
     options = LiveOptions(crop="center" if center else "auto", multiplier=multiplier, smooth=smooth, label=label)
     chosen = choose(checkpoint, preset)
-    animator, loaded = load_animator(chosen, device=device, precision=precision, options=options.motion())
+    animator, loaded = load_animator(
+        chosen, device=device, precision=precision, options=options.motion(), engine=EngineChoice(name=engine)
+    )
     warn_if_untrained(loaded)
     if serve:
         from synhead.app.live.serving import serve as serve_page
