@@ -67,14 +67,14 @@ def videos(tmp_path):
 
 def test_clips_summary_and_resume(run, stub, videos):
     clips = videos.parent / "clips"
-    first = run("prepare", videos, "-o", clips, "--min-seconds", 1, "--validation-share", 0.99)
+    first = run("prepare", videos, "-o", clips, "--min-seconds", 1, "--validation-share", 0.999999)
     assert first.code == 0, first.err
     assert f"{clips}: 2 clips (2 held out) from 3 video(s), in " in first.out
     assert f"left out: 1 unreadable; each with its reason in {clips / 'skipped.jsonl'}" in first.out
     assert "3/3" in first.err
     assert "synhead train --data" in first.err
     assert len((clips / "index.jsonl").read_text().splitlines()) == 2
-    again = run("prepare", videos, "-o", clips, "--min-seconds", 1, "--validation-share", 0.99)
+    again = run("prepare", videos, "-o", clips, "--min-seconds", 1, "--validation-share", 0.999999)
     assert "2 clips (2 held out) from 3 video(s), 3 of them done before" in again.out
     other = run("prepare", videos, "-o", clips, "--min-seconds", 1)
     assert (other.code, other.out) == (2, "")

@@ -162,6 +162,9 @@ class _Teller:
         """See Watcher."""
         if queue.earlier:
             remark(f"{len(queue.earlier)} of {self._total} jobs were done before")
+        for job in queue.earlier:
+            if self._log is not None and (record := queue.record(job)) is not None:
+                self._log.recall(job, record)
         for job in queue.changed:
             remark(f"note: {job.name}: its line or the model has changed since; it is made again", style="yellow")
         self._advance(len(queue.earlier))

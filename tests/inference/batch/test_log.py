@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from synhead.inference.batch.journal import Record
 from synhead.inference.batch.log import JobLog
 from synhead.inference.batch.queue import Attempt
 from tests.inference.batch.doubles import REPORT, jobs_of
@@ -41,3 +42,15 @@ def test_a_worker_is_named(tmp_path: Path) -> None:
     JobLog(tmp_path).lost(Attempt(job=job, mark="x", number=1, worker="worker 3 (host, process 5)"), "killed")
     told = json.loads((tmp_path / "a.mp4.log").read_text())
     assert (told["state"], told["worker"], told["reason"]) == ("lost", "worker 3 (host, process 5)", "killed")
+
+
+def test_what_a_stop_left_out_is_recalled_once(tmp_path: Path) -> None:
+    (job,) = jobs_of(tmp_path, "a.mp4")
+    log = JobLog(tmp_path)
+    log.failed(Attempt(job=job, mark="x", number=1), RuntimeError("once"))
+    done = Record(event="done", key=job.key, attempt="y", number=2, worker="w", report=REPORT.to_json())
+    for _ in range(2):
+        log.recall(job, done)
+    first, second = map(json.loads, (tmp_path / "a.mp4.log").read_text().splitlines())
+    assert first["state"] == "failed"
+    assert (second["state"], second["attempt"], second["worker"], second["report"]["frames"]) == ("done", 2, "w", 3)

@@ -8,6 +8,8 @@ import traceback
 from pathlib import Path
 from urllib.parse import quote
 
+from synhead.inference.batch.jobs_file import BatchJob
+from synhead.inference.batch.journal import Record
 from synhead.inference.batch.queue import Attempt
 from synhead.inference.report import AnimationReport
 
@@ -33,6 +35,14 @@ class JobLog:
     def done(self, attempt: Attempt, report: AnimationReport) -> None:
         """Append the report."""
         self._append(attempt, {"state": "done", "report": json.loads(report.to_json())})
+
+    def recall(self, job: BatchJob, record: Record) -> None:
+        """Append the report of a job that the journal calls done, if a stop came before it was written here."""
+        path = self.path(job.name)
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if record.report is not None and not (lines and '"state": "done"' in lines[-1]):
+            attempt = Attempt(job=job, mark=record.attempt, number=record.number, worker=record.worker)
+            self._append(attempt, {"state": "done", "report": json.loads(record.report)})
 
     def failed(self, attempt: Attempt, error: Exception) -> None:
         """Append the reason and where it arose."""

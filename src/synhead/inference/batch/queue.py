@@ -102,6 +102,10 @@ class JobQueue:
         """Whether there is an attempt to be made now; not after a failure if others are not to go on."""
         return bool(self._waiting) and (self._policy.keep_going or not self.failed)
 
+    def record(self, job: BatchJob) -> Record | None:
+        """The last that the journal says of a job."""
+        return self._journal.last(job.key)
+
     def take(self, worker: str = "") -> Attempt | None:
         """The next attempt, None if the queue is not ready. ``worker``: who will make it, if not this process."""
         if not self.ready:
