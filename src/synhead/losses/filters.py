@@ -1,7 +1,7 @@
 """Separable filters of images as products with a banded matrix on either side.
 
-In full precision on every device, and cheap backwards: convolutions of single channels are neither on a GPU (TF32; the
-gradient of a 29 x 29 depthwise kernel took 15 ms a step on an H100).
+Cheap backwards, where the gradient of a 29 x 29 depthwise convolution took 15 ms a step on an H100; and in full
+precision beside bf16, where cuDNN's convolutions may take TF32 (see ``set_matmul_precision``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def filter_image(
     Beyond the border are zeros, or with ``reflect`` the mirrored image. Call it outside autocast.
     """
     height, width = image.shape[-2:]
-    rows = _matrix(line, height, stride, reflect, image.device).to(image.dtype)
-    columns = _matrix(line, width, stride, reflect, image.device).to(image.dtype)
+    rows = _matrix(line, height, stride, reflect, image.device, image.dtype)
+    columns = _matrix(line, width, stride, reflect, image.device, image.dtype)
     return rows @ image @ columns.T
 
 
@@ -36,9 +36,10 @@ def _matrix(
     stride: int,
     reflect: bool,  # noqa: FBT001 - a cache takes positions
     device: torch.device,
+    dtype: torch.dtype,
 ) -> Float[Tensor, "small size"]:
     """Row i holds ``line``, its centre at column i * stride; what hangs over the edge is folded back or dropped."""
     reach = len(line) // 2
     basis = F.pad(torch.eye(size, dtype=torch.float64)[None], (reach, reach), mode="reflect" if reflect else "constant")
     taps = basis.unfold(2, len(line), stride)  # 1 size small taps
-    return (taps[0] @ torch.tensor(line, dtype=torch.float64)).T.contiguous().to(device)
+    return (taps[0] @ torch.tensor(line, dtype=torch.float64)).T.contiguous().to(device, dtype)

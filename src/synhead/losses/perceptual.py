@@ -18,8 +18,6 @@ from synhead.nn.precision import full_precision, upcast
 
 __all__ = ["PerceptualLoss", "build_perceptual"]
 
-FACTORS = (1, 2, 4, 8)
-
 
 class PerceptualLoss(nn.Module):
     """Sum over scales 1, 1/2, 1/4, 1/8 and layers l of E[|phi_l(I) - sg phi_l(I_d)|]; 20 means with VGG19.
@@ -28,7 +26,7 @@ class PerceptualLoss(nn.Module):
     bfloat16 autocast: feature maps stay in bfloat16, differences are reduced in float32. float16 would underflow.
     """
 
-    def __init__(self, extractor: FeatureExtractor, factors: Sequence[int] = FACTORS) -> None:
+    def __init__(self, extractor: FeatureExtractor, factors: Sequence[int] = LossConfig.perceptual_factors) -> None:
         super().__init__()
         self.extractor = extractor
         self.downscales = nn.ModuleList(_Downscale(factor) for factor in factors)

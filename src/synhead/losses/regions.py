@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +23,11 @@ _REACH = 0.45
 """Half the side of a region as a share of the distance between the outer corners of the eyes."""
 
 
-@dataclass(frozen=True, slots=True)
-class FacePoints:
-    """Landmarks of a batch (in the order of FacePoint), edge to edge in [-1, 1], NaN if unknown."""
+class FacePoints(NamedTuple):
+    """Landmarks of a batch (in the order of FacePoint), edge to edge in [-1, 1], NaN if unknown.
+
+    A tuple, for Fabric converts what it passes on and refuses frozen dataclasses.
+    """
 
     source: Float[Tensor, "b points 2"]
     driving: Float[Tensor, "b points 2"]

@@ -61,17 +61,13 @@ class GeneratorPass(nn.Module):
         bending: tuple[Float[Tensor, "b 2 3"], Float[Tensor, "b 1 n"]],
         iteration: int,
         critic: Discriminator | None,
-        points: tuple[Tensor, Tensor] | None = None,
+        points: FacePoints | None = None,
     ) -> GeneratorResult:
-        """``bending``: tensors of the random warp; ``points``: landmarks of source and driving image, if wanted.
-
-        Plain tensors, for Fabric converts what it passes on. Without a critic the adversarial terms are off.
-        """
+        """``bending``: tensors of the random warp. Without a critic the adversarial terms are off."""
         affine, bend = bending
-        landmarks = None if points is None else FacePoints(*points)
         warp = RandomWarp(affine=affine, bend=bend)
         result = self.model(source_image, driving_image, warp.warp_frame(driving_image))
-        report = self.objective(result, driving_image, warp=warp, iteration=iteration, critic=critic, points=landmarks)
+        report = self.objective(result, driving_image, warp=warp, iteration=iteration, critic=critic, points=points)
         return GeneratorResult(
             total=report.total,
             terms={name: value.detach() for name, value in report.terms.items()},
@@ -110,11 +106,6 @@ class Micro(NamedTuple):
         """Tensors of the generator's pass in its order."""
         return self.source_image, self.driving_image, (self.warp.affine, self.warp.bend)
 
-    @property
-    def landmarks(self) -> tuple[Tensor, Tensor] | None:
-        """Tensors of the landmarks."""
-        return None if self.points is None else (self.points.source, self.points.driving)
-
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -138,7 +129,7 @@ class Steps:
             for index, micro in enumerate(batch):
                 last = index == len(batch) - 1
                 with self.fabric.no_backward_sync(self.generator, enabled=not last):
-                    result = self.generator(*micro.inputs, iteration, critic, micro.landmarks)
+                    result = self.generator(*micro.inputs, iteration, critic, micro.points)
                     self.fabric.backward(result.total / len(batch))
                 results.append(result._replace(total=result.total.detach()))
         if self.gradient_norm is not None:

@@ -38,9 +38,7 @@ class JobLog:
 
     def recall(self, job: BatchJob, record: Record) -> None:
         """Append the report of a job that the journal calls done, if a stop came before it was written here."""
-        path = self.path(job.name)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        if record.report is not None and not (lines and '"state": "done"' in lines[-1]):
+        if record.report is not None and not _ends_done(self.path(job.name)):
             attempt = Attempt(job=job, mark=record.attempt, number=record.number, worker=record.worker)
             self._append(attempt, {"state": "done", "report": json.loads(record.report)})
 
@@ -60,3 +58,11 @@ class JobLog:
             about["worker"] = attempt.worker
         with self.path(job.name).open("a", encoding="utf-8") as file:
             file.write(json.dumps({**about, **facts}) + "\n")
+
+
+def _ends_done(path: Path) -> bool:
+    """Whether the last line says so; a line that was cut off does not."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["state"] == "done")
+    except (FileNotFoundError, IndexError, ValueError):
+        return False
