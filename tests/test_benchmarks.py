@@ -9,15 +9,23 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from synhead.config import preset
+from synhead.data.face_points import save_points
+from synhead.model.talking_head import TalkingHead
+from synhead.types import FacePoint
+from synhead.weights.checkpoint import load, save
 from tests.data.clip_factory import write_shard, write_video
 
 ROOT = Path(__file__).parents[1]
+TWELVE = replace(preset("tiny"), keypoints=replace(preset("tiny").keypoints, count=12, detail="patches"))
 LACKING = (
     *("mediapipe", "skimage", "tensorboard", "c2pa", "cryptography", "fastapi"),
     *("onnx", "onnxruntime", "onnxscript", "cv2", "torchvision"),
@@ -170,11 +178,29 @@ def test_live_tells_where_a_frame_spends_its_time(tmp_path: Path, capfd: pytest.
     assert "frames/s, latency" in capfd.readouterr().out
 
 
+@pytest.mark.slow
+def test_keypoints_are_led_before_anything_else(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    points = {name: random.uniform(0.3, 0.7, (6, len(FacePoint), 2)) for name in "abc"}
+    save_points(points, tmp_path / "points.npz")
+    landmarks = str(tmp_path / "points.npz")
+    save(TalkingHead(TWELVE), tmp_path / "new", trained=False)
+    given = ["--data", str(clips), "--landmarks", landmarks, "--val", str(clips), "--val-landmarks", landmarks]
+    given += ["--init", str(tmp_path / "new"), "--steps", "2", "--batch", "2", "--every", "1", "--device", "cpu"]
+    assert script("keypoints")["main"]([*given, "--out", str(tmp_path / "led")]) == 0
+    assert re.search(r"step 2: landmarks [\d.]+ px, openings [\d.]+ px; held out [\d.]+", capsys.readouterr().out)
+    before, after = (load(tmp_path / name).state_dict() for name in ("new", "led"))
+    changed = {name.split(".")[0] for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert changed == {"keypoint_detector"}
+
+
 def test_nothing_that_a_training_machine_lacks_is_imported(lacking: dict[str, str]) -> None:
     code = """
 import runpy, synhead.app.cli, synhead.app.training, synhead.app.evaluation
 from synhead.app.train import train
-for name in "train inference agreement features losses loader".split():
+for name in "train inference agreement features losses loader keypoints".split():
     runpy.run_path(f"benchmarks/{name}.py")
 """
     done = subprocess.run(

@@ -150,13 +150,15 @@ class Animation:
 class TrainingPass:
     """One training forward pass: the animation and what only the losses need.
 
-    ``low_resolution``: I_g^1, decoded from F_c^1 alone. ``last_hidden``: input of the decoder's last convolution,
-    detached; the adaptive adversarial weight is computed from it. ``transformed``: keypoints of the TPS-warped frame.
+    ``low_resolution``: I_g^1, decoded from F_c^1 alone; None if not wanted. ``last_hidden``: input of the decoder's
+    last convolution, and ``drawn``: the share of I_g that is its output (None: all), both detached; the adaptive
+    adversarial weight is computed from them. ``transformed``: keypoints of the TPS-warped frame.
     """
 
     animation: Animation
-    low_resolution: Float[Tensor, "b 3 H W"]
+    low_resolution: Float[Tensor, "b 3 H W"] | None
     last_hidden: Float[Tensor, "b c H W"]
+    drawn: Float[Tensor, "b 1 H W"] | None
     source: Keypoints
     driving: Keypoints
     transformed: Keypoints

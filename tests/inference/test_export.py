@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from synhead.config import ConfigError
+from synhead.config import ConfigError, preset
 from synhead.inference import export
 from synhead.inference.engine import EagerEngine
 from synhead.inference.engines import EngineOptions, make_engine
+from synhead.model.talking_head import TalkingHead
 from tests.inference.conftest import blobs
 
 pytest.importorskip("onnxruntime")
@@ -40,6 +42,17 @@ def test_the_engine_agrees(exported, model, portrait, count):
     found = engine.render(source, driving).astype(int)
     assert found.shape == (count, 64, 64, 3)
     assert np.abs(found - wanted).max() <= 1
+
+
+def test_a_blending_model_takes_the_picture_too(portrait, tmp_path):
+    torch.manual_seed(0)
+    model = TalkingHead(replace(preset("tiny"), blend=True)).eval()
+    made = export.export_onnx(model, tmp_path / "blend.onnx")
+    assert export.input_names(model)[-1] == "picture"
+    engine = make_engine(model, EngineOptions(name="onnx", graph=made.path))
+    source, driving = engine.observe(portrait), engine.keypoints([blobs(1)])
+    wanted = EagerEngine(model).render(source, driving).astype(int)
+    assert np.abs(engine.render(source, driving).astype(int) - wanted).max() <= 1
 
 
 def test_a_wrong_graph_is_not_left_behind(model, tmp_path, monkeypatch, exported):

@@ -58,6 +58,17 @@ def test_fp32_is_within_a_level(model, portrait, count):
     assert count == 1 or wanted.std(axis=0).max() > 2, "the frames differ, or this test shows nothing"
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_blending_model(portrait, precision):
+    tiny = preset("tiny")
+    model = varied(replace(tiny, blend=True, keypoints=replace(tiny.keypoints, detail="patches")))
+    with torch.no_grad():
+        model.decoder.mask.weight.normal_(std=0.1)
+    wanted, found = (drawn(engine(model, precision=precision), portrait) for engine in (EagerEngine, FastEngine))
+    error = np.abs(found - wanted)
+    assert error.max() <= 1 if precision == "fp32" else error.mean() <= 1
+
+
 @pytest.mark.parametrize("size", [64, 128])
 def test_image_sizes(portrait, size):
     model = varied(replace(preset("tiny"), image_size=size))

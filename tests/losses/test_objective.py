@@ -83,7 +83,9 @@ def value(report: LossReport) -> torch.Tensor:
     ],
     ids=["before-start", "published", "all-terms", "matching-only"],
 )
-def test_surrogate_has_value_and_gradients_of_the_plain_total(tiny: Setup, config: LossConfig, adversarial):
+@pytest.mark.parametrize("blend", [False, True])
+def test_surrogate_has_value_and_gradients_of_the_plain_total(blend, config: LossConfig, adversarial):
+    tiny = Setup(replace(preset("tiny"), blend=blend))
     objective = tiny.objective(config)
     fast = objective(tiny.run(), tiny.driving, warp=tiny.warp, iteration=START + adversarial, critic=tiny.critic)
     found = tiny.gradients(fast)
@@ -102,6 +104,16 @@ def test_surrogate_has_value_and_gradients_of_the_plain_total(tiny: Setup, confi
         torch.testing.assert_close(fast.terms[name], term, msg=name)
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_without_a_low_resolution_image_its_terms_are_missing(tiny: Setup):
+    whole, passed = tiny.run(), tiny.run()
+    passed = replace(passed, low_resolution=None)
+    objective = tiny.objective(LossConfig())
+    report, full = (objective(each, tiny.driving, warp=tiny.warp, iteration=1) for each in (passed, whole))
+    assert full.terms.keys() - report.terms.keys() == {"pixel_low", "perceptual_low"}
+    torch.testing.assert_close(report.total.detach(), value(report))
+    report.total.backward()
 
 
 def test_published_terms_and_their_start(tiny: Setup):

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from synhead.losses.regions import face_regions, landmark_loss
-from synhead.types import FacePoint, Keypoints
+from synhead.geometry.grid import coordinate_grid
+from synhead.losses.regions import FacePoints, face_regions, landmark_flow_loss, landmark_loss, opening_loss
+from synhead.types import FacePoint, Keypoints, Motion
 
 
 def a_face() -> torch.Tensor:
@@ -44,6 +45,46 @@ def test_the_loss_is_the_mean_distance_over_known_points() -> None:
 
 def test_fewer_keypoints_than_landmarks() -> None:
     assert float(landmark_loss(keypoints(a_face()[:, :5] * (64 / 63)), a_face(), 64)) == pytest.approx(0, abs=1e-6)
+
+
+def test_openings_are_compared_wherever_the_face_is() -> None:
+    points = a_face()
+    elsewhere = keypoints((points + 0.3) * (256 / 255))
+    assert float(opening_loss(elsewhere, points, 256)) == pytest.approx(0.0, abs=1e-6)
+    wider = a_face()
+    wider[0, FacePoint.UPPER_LIP, 1] -= 0.06
+    # one of three gaps, in one of two coordinates
+    assert float(opening_loss(keypoints(wider), points, 10**6)) == pytest.approx(0.06 / 6, rel=1e-3)
+    points[0, FacePoint.LOWER_LIP] = torch.nan
+    assert float(opening_loss(keypoints(wider), points, 10**6)) == pytest.approx(0.0, abs=1e-6)
+
+
+def shift(x: float, y: float) -> Motion:
+    """A flow that reads everything from so much further right and down."""
+    grid = coordinate_grid(16, 16, torch.zeros(()))[None] + torch.tensor([x, y])
+    return Motion(grid=grid.requires_grad_(), visibility=torch.ones(1, 1, 16, 16))
+
+
+def test_a_flow_that_points_to_the_sources_landmarks_costs_nothing() -> None:
+    size, source = 64, a_face()
+    driving = source - torch.tensor([0.1, -0.05])
+    moved = torch.tensor([0.1, -0.05]) * (size / (size - 1))
+    right = landmark_flow_loss(shift(*moved.tolist()), FacePoints(source, driving), size)
+    assert float(right) == pytest.approx(0.0, abs=1e-6)
+    still = shift(0.0, 0.0)
+    wrong = landmark_flow_loss(still, FacePoints(source, driving), size)
+    assert float(wrong) == pytest.approx(float(moved.abs().mean()), rel=1e-4)
+    wrong.backward()
+    assert still.grid.grad is not None
+    assert float(still.grid.grad.abs().sum()) > 0
+
+
+def test_landmarks_outside_the_picture_or_unknown_do_not_count() -> None:
+    source, driving = a_face(), a_face()
+    driving[0, FacePoint.CHIN, 1] = 1.5
+    source[0, FacePoint.NOSE] = torch.nan
+    loss = landmark_flow_loss(shift(0.2, 0.2), FacePoints(source, driving), 10**6)
+    assert float(loss) == pytest.approx(0.2 * 10 / 12, rel=1e-4)
 
 
 def test_regions_lie_on_mouth_and_eyes() -> None:

@@ -8,8 +8,9 @@ from typing import get_args
 import pytest
 import torch
 
-from synhead.config import AblationName, ablate, preset
+from synhead.config import AblationName, ModelConfig, ablate, preset
 from synhead.geometry.tps import draw
+from synhead.geometry.warp import warp
 from synhead.inference.cost import measure_cost
 from synhead.losses.config import LossConfig
 from synhead.losses.objective import GeneratorObjective
@@ -128,6 +129,62 @@ def check_gradients(gradients):
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_every_parameter_receives_a_gradient(ablation):
     check_gradients(training_gradients(ablate(preset("tiny"), ablation)))
+
+
+def blending() -> ModelConfig:
+    tiny = preset("tiny")
+    return replace(tiny, blend=True, keypoints=replace(tiny.keypoints, detail="patches"))
+
+
+def test_every_parameter_of_a_blending_model_receives_a_gradient():
+    check_gradients(training_gradients(blending()))
+
+
+def test_where_nothing_is_drawn_the_warped_source_shows():
+    torch.manual_seed(0)
+    model, x = TalkingHead(blending()).eval(), torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        model.decoder.mask.bias.fill_(-100.0)
+        trained = model(x, x.flip(0), x)
+        source = model.observe(x)
+        animation = model.animate(source, model.keypoint_detector(x.flip(0)))
+        grid = animation.traces[-1].motion.grid
+        model.decoder.mask.bias.fill_(100.0)
+        drawn = model(x, x.flip(0), x)
+    expected = warp(x, grid, outside="border")
+    torch.testing.assert_close(animation.image, expected)
+    torch.testing.assert_close(trained.animation.image, expected)
+    torch.testing.assert_close(model.last_layer(drawn.last_hidden), drawn.animation.image)
+    assert trained.drawn.max() < 1e-6
+    assert drawn.drawn.min() > 1 - 1e-6
+
+
+def test_what_is_not_wanted_is_not_computed():
+    torch.manual_seed(0)
+    model, x = TalkingHead(preset("tiny")).eval(), torch.rand(4, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        whole, less = model(x, x.flip(0), x), model(x, x.flip(0), x, low_resolution=False, coded=1)
+        none = model(x, x.flip(0), x, coded=0)
+    assert less.low_resolution is None
+    torch.testing.assert_close(less.animation.image, whole.animation.image)
+    assert [codes.indices.shape[0] for codes in less.appearance_codes] == [1] * 4
+    assert none.appearance_codes == ()
+    for part, all_of_it in zip(less.appearance_codes, whole.appearance_codes, strict=True):
+        assert (part.indices == all_of_it.indices[:1]).all()
+
+
+def test_patches_see_what_a_blur_hides():
+    """A chequered picture is grey to a blur, but for its border; patches see every pixel of it."""
+    chequered = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(32, 32).expand(1, 3, -1, -1)
+    moved = []
+    with torch.no_grad():
+        for config in (preset("tiny"), blending()):
+            torch.manual_seed(0)
+            detector = TalkingHead(config).eval().keypoint_detector
+            found, other = (detector(each).position for each in (chequered, -chequered))
+            moved.append(float((found - other).abs().max()))
+    blurred, patches = moved
+    assert patches > 10 * blurred
 
 
 @pytest.mark.slow

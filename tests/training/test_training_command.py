@@ -135,6 +135,10 @@ def test_terms_that_need_landmarks(clips: Path) -> None:
     assert "need --landmarks FILE" in " ".join(without.output.split())
     assert not Path("runs/first").exists()
 
+    openings = start(clips, "--set", "losses.weights.openings=1", "--landmarks", "points.npz", "--iterations", "2")
+    assert openings.exit_code == 2
+    assert "at least 12 keypoints" in " ".join(openings.output.split())
+
     random = np.random.default_rng(0)
     names = ("a#1#0#4.mp4", "a#2#0#4.mp4", "b#1#0#4.mp4")
     save_points({name: random.uniform(0.3, 0.7, (4, len(FacePoint), 2)) for name in names}, Path("points.npz"))

@@ -11,6 +11,7 @@ from synhead.config.errors import require
 
 Scope = Literal["none", "single", "multi"]
 Allocation = Literal["shared", "split"]
+Detail = Literal["blurred", "patches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,15 @@ class HourglassConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class KeypointConfig:
-    """Keypoint detector (spec B.2)."""
+    """Keypoint detector (spec B.2).
+
+    ``detail``: what it sees of the image at ``flow_size``: ``blurred``, downscaled with an antialiasing blur
+    (published), in which eyelids are less than two pixels apart; or ``patches``, learned features of every square of
+    pixels.
+    """
 
     count: int = 15
+    detail: Detail = "blurred"
     temperature: float = 0.1
     hourglass: HourglassConfig = field(default_factory=lambda: HourglassConfig(width=32))
 
@@ -114,7 +121,11 @@ class FusionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The whole model. ``feature_widths`` has one entry a scale, coarse to fine, and thereby sets N."""
+    """The whole model. ``feature_widths`` has one entry a scale, coarse to fine, and thereby sets N.
+
+    ``blend``: the decoder draws a mask too, by which its picture is mixed with the source image warped by M^N to give
+    I_g (not in the paper).
+    """
 
     name: str = "paper"
     image_size: int = 256
@@ -126,6 +137,7 @@ class ModelConfig:
     motion: MotionConfig = field(default_factory=MotionConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
+    blend: bool = False
 
     def __post_init__(self) -> None:
         n, size = len(self.feature_widths), self.image_size

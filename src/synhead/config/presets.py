@@ -33,13 +33,15 @@ AblationName = Literal[
 
 
 def _base() -> ModelConfig:
+    """Ours: thinner than the paper's, and what short trainings need to show eyes, colours and texture."""
     return ModelConfig(
         name="base",
         feature_widths=(160, 64, 64, 32),
-        keypoints=KeypointConfig(count=20, hourglass=HourglassConfig(width=32, max_width=256)),
+        keypoints=KeypointConfig(count=20, detail="patches", hourglass=HourglassConfig(width=32, max_width=256)),
         coarse_motion=CoarseMotionConfig(hourglass=HourglassConfig(width=32, max_width=384)),
         motion=MotionConfig(refine_width=56),
         appearance=AppearanceConfig(width=96, heads=6),
+        blend=True,
     )
 
 

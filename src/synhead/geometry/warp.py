@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -23,17 +25,26 @@ def resize_grid(grid: Float[Tensor, "b h w 2"], size: int) -> Float[Tensor, "b {
     return rearrange(resize(rearrange(grid, "b h w xy -> b xy h w"), size), "b xy h w -> b h w xy")
 
 
+Outside = Literal["zeros", "border"]
+
+
 def sample(
-    feature: Float[Tensor, "b c h w"], grid: Float[Tensor, "b u v 2"], *, align_corners: bool = True
+    feature: Float[Tensor, "b c h w"],
+    grid: Float[Tensor, "b u v 2"],
+    *,
+    align_corners: bool = True,
+    outside: Outside = "zeros",
 ) -> Float[Tensor, "b c u v"]:
-    """``grid_sample`` with zeros padding. Sampled in the grid's precision, given back in the feature's."""
-    sampled = F.grid_sample(feature.to(grid.dtype), grid, padding_mode="zeros", align_corners=align_corners)
+    """``grid_sample``. Sampled in the grid's precision, given back in the feature's."""
+    sampled = F.grid_sample(feature.to(grid.dtype), grid, padding_mode=outside, align_corners=align_corners)
     return sampled.to(feature.dtype)
 
 
-def warp(feature: Float[Tensor, "b c s s"], grid: Float[Tensor, "b h w 2"]) -> Float[Tensor, "b c s s"]:
+def warp(
+    feature: Float[Tensor, "b c s s"], grid: Float[Tensor, "b h w 2"], *, outside: Outside = "zeros"
+) -> Float[Tensor, "b c s s"]:
     """Backward warp of a feature by a flow of any size, resized to the feature first."""
-    return sample(feature, resize_grid(grid, feature.shape[-1]))
+    return sample(feature, resize_grid(grid, feature.shape[-1]), outside=outside)
 
 
 def occlude(feature: Float[Tensor, "b c s s"], visibility: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c s s"]:

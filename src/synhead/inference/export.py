@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synhead.config import ConfigError, to_json
+from synhead.config import ConfigError, ModelConfig, to_json
 from synhead.inference.fingerprint import weights_digest
 from synhead.inference.frame_graph import FrameGraph, source_names, source_tensors
 from synhead.inference.prepared import fold, project_codes
@@ -50,7 +50,7 @@ class _FlatFrame(torch.nn.Module):
 
 def input_names(model: TalkingHead) -> tuple[str, ...]:
     """Of the exported graph, in order; its one output is ``image``, RGB in [-1, 1], not clamped."""
-    return ("position", "jacobian", *source_names(model.config.scales))
+    return ("position", "jacobian", *source_names(model.config))
 
 
 def export_onnx(model: TalkingHead, path: Path, *, batch: int = 1) -> Export:
@@ -106,7 +106,7 @@ def example_inputs(model: TalkingHead, batch: int, seed: int = 0) -> tuple[Tenso
     position, jacobian = source.keypoints.position, source.keypoints.jacobian
     moved = position + 0.05 * torch.randn(batch, *position.shape[1:], generator=generator)
     turned = jacobian + 0.05 * torch.randn(batch, *jacobian.shape[1:], generator=generator)
-    return tuple(tensor.clone() for tensor in (moved, turned, *source_tensors(source)))
+    return tuple(tensor.clone() for tensor in (moved, turned, *source_tensors(source, model.config)))
 
 
 def open_session(path: Path, threads: int = 0) -> InferenceSession:
@@ -126,6 +126,6 @@ def run_session(session: InferenceSession, names: tuple[str, ...], tensors: tupl
     return image
 
 
-def frame_inputs(source: SourceFeatures, driving: Keypoints) -> tuple[Tensor, ...]:
+def frame_inputs(source: SourceFeatures, driving: Keypoints, config: ModelConfig) -> tuple[Tensor, ...]:
     """Inputs of the exported graph in the order of :func:`input_names`."""
-    return (driving.position, driving.jacobian, *source_tensors(source))
+    return (driving.position, driving.jacobian, *source_tensors(source, config))

@@ -148,7 +148,7 @@ class FastEngine:
             driving = _fill_up(driving, self._graph_batch)
             if self._device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()
-        drawn = self._draw(driving.position, driving.jacobian, source_tensors(source))
+        drawn = self._draw(driving.position, driving.jacobian, source_tensors(source, self.model.config))
         return drawn[:count].clone() if self._graph_batch else drawn  # a graph's own output is overwritten by the next
 
     def _pixels(self, position: Tensor, jacobian: Tensor, source: tuple[Tensor, ...]) -> Tensor:

@@ -7,6 +7,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from synhead.config import ModelConfig
 from synhead.inference.prepared import CodeMemories
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, SourceFeatures
@@ -27,27 +28,31 @@ class FrameGraph(nn.Module):
         source: tuple[Tensor, ...],
     ) -> Float[Tensor, "b 3 H W"]:
         """``source``: see :func:`source_tensors`."""
-        thumbnail, source_position, source_jacobian, *features = source
+        given = dict(zip(source_names(self.model.config), source, strict=True))
+        thumbnail = given["thumbnail"]
         observed = SourceFeatures(
-            image=thumbnail,  # only its batch size is read
+            image=given.get("picture", thumbnail),  # only its batch size is read where nothing is blended
             thumbnail=thumbnail,
-            keypoints=Keypoints(position=source_position, jacobian=source_jacobian),
-            features=dict(zip(self.model.config.scales, features, strict=True)),
+            keypoints=Keypoints(position=given["source_position"], jacobian=given["source_jacobian"]),
+            features={scale: given[f"feature_{scale}"] for scale in self.model.config.scales},
             motion_memory=self.memories.motion,
             appearance_memory=self.memories.appearance,
         )
         return self.model.animate(observed, Keypoints(position=position, jacobian=jacobian)).image
 
 
-def source_tensors(source: SourceFeatures) -> tuple[Tensor, ...]:
-    """What a frame needs of a source: thumbnail, keypoints, features from coarse to fine."""
-    features = [source.features[scale] for scale in sorted(source.features)]
-    return (source.thumbnail, source.keypoints.position, source.keypoints.jacobian, *features)
+def source_tensors(source: SourceFeatures, config: ModelConfig) -> tuple[Tensor, ...]:
+    """What a frame needs of a source: thumbnail, keypoints, features from coarse to fine, the picture to blend."""
+    features = [source.features[scale] for scale in config.scales]
+    picture = [source.image] if config.blend else []
+    return (source.thumbnail, source.keypoints.position, source.keypoints.jacobian, *features, *picture)
 
 
-def source_names(scales: tuple[int, ...]) -> tuple[str, ...]:
+def source_names(config: ModelConfig) -> tuple[str, ...]:
     """Names of :func:`source_tensors`."""
-    return ("thumbnail", "source_position", "source_jacobian", *(f"feature_{scale}" for scale in scales))
+    features = [f"feature_{scale}" for scale in config.scales]
+    picture = ["picture"] if config.blend else []
+    return ("thumbnail", "source_position", "source_jacobian", *features, *picture)
 
 
 def to_pixels(image: Float[Tensor, "b 3 H W"]) -> UInt8[Tensor, "b H W 3"]:

@@ -49,7 +49,7 @@ class OnnxEngine(EagerEngine):
         for start in range(0, count, self._batch):
             rows = torch.arange(start, start + self._batch).clamp_(max=count - 1)
             part = Keypoints(position=driving.position[rows], jacobian=driving.jacobian[rows])
-            image = run_session(self._session, self._names, frame_inputs(source, part))
+            image = run_session(self._session, self._names, frame_inputs(source, part, self.model.config))
             pictures.append(to_pixels(torch.from_numpy(image)).numpy())
         return np.concatenate(pictures)[:count]
 

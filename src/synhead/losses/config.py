@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -19,8 +20,9 @@ class LossWeights:
 
     ``low_resolution``: factor on the same pixel and perceptual terms of I_g^1. ``adversarial``: the largest value of
     the adaptive weight. ``feature_matching``, ``ms_ssim`` and ``laplacian`` are not part of the published recipe, nor
-    are the two that need landmarks of the training clips: ``landmarks`` leads the first keypoints to them, ``regions``
-    repeats the reconstruction terms on mouth and eyes.
+    are those that need landmarks of the training clips: ``landmarks`` leads the first keypoints to them, ``openings``
+    the distances between lips and between lids, ``landmark_flow`` makes M^0 and M^N point from each driving landmark
+    to the source's, and ``regions`` repeats the reconstruction terms on mouth and eyes.
     """
 
     pixel: float = 1.0
@@ -37,6 +39,8 @@ class LossWeights:
     ms_ssim: float = 0.0
     laplacian: float = 0.0
     landmarks: float = 0.0
+    openings: float = 0.0
+    landmark_flow: float = 0.0
     regions: float = 0.0
 
     def __post_init__(self) -> None:
@@ -54,6 +58,7 @@ class LossConfig:
     ``local`` a trained :class:`~synhead.losses.features.TrunkFeatures` directory; ``none`` no perceptual term.
     ``perceptual_factors``: the image is compared at its size divided by each of them; a coarser set costs less.
     ``keypoint_distance``: ``published`` has a value but no gradient; ``hinge`` is relu(0.2 - d) (a deviation).
+    ``appearance_share``: of the driving images that the appearance codes are learned from; less costs less.
     ``adversarial_start``: the adversarial terms are on in iterations after this one (counted from 1).
     """
 
@@ -61,19 +66,27 @@ class LossConfig:
     perceptual_seed: int = 0
     perceptual_factors: tuple[int, ...] = (1, 2, 4, 8)
     keypoint_distance: KeypointDistanceName = "published"
+    appearance_share: float = 1.0
     adversarial_start: int = 5001
     weights: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self) -> None:
         if not self.perceptual_factors or min(self.perceptual_factors) < 1:
             raise ConfigError("losses.perceptual_factors: whole numbers from 1; perceptual=none switches the term off")
+        if not 0 < self.appearance_share <= 1:
+            raise ConfigError("losses.appearance_share must be above 0 and at most 1; the weight 0 switches a term off")
         if self.adversarial_start < 0:
             raise ConfigError("losses.adversarial_start must not be negative: use 0 to start at the first iteration")
 
     @property
     def needs_landmarks(self) -> bool:
         """Whether a term is on that needs landmarks of the training clips."""
-        return self.weights.landmarks > 0 or self.weights.regions > 0
+        weights = self.weights
+        return max(weights.landmarks, weights.openings, weights.landmark_flow, weights.regions) > 0
+
+    def coded(self, batch: int) -> int:
+        """How many of ``batch`` driving images the appearance codes are learned from."""
+        return math.ceil(self.appearance_share * batch) if self.weights.appearance_code else 0
 
     def adversarial_active(self, iteration: int) -> bool:
         """Whether iteration (from 1) trains the generator against the discriminator, and the discriminator at all."""

@@ -16,7 +16,7 @@ from synhead.losses.config import LossConfig
 from synhead.losses.image import pixel_loss
 from synhead.losses.keypoints import equivariance_jacobian_loss, equivariance_value_loss, keypoint_distance_loss
 from synhead.losses.perceptual import PerceptualLoss
-from synhead.losses.regions import FacePoints, face_regions, landmark_loss
+from synhead.losses.regions import FacePoints, face_regions, landmark_flow_loss, landmark_loss, opening_loss
 from synhead.losses.structure import laplacian_loss, ms_ssim_loss
 from synhead.nn.precision import upcast
 from synhead.types import TrainingPass
@@ -57,10 +57,10 @@ class LossReport:
 
 @dataclass(frozen=True, slots=True)
 class ImageGradients:
-    """Gradients of the weighted image terms on I_g and I_g^1, detached, with the terms' values."""
+    """Gradients of the weighted image terms on I_g and, if there is one, I_g^1, detached, with the terms' values."""
 
     image: Float[Tensor, "b 3 H W"]
-    low_resolution: Float[Tensor, "b 3 H W"]
+    low_resolution: Float[Tensor, "b 3 H W"] | None
     terms: Terms
 
 
@@ -99,7 +99,8 @@ class GeneratorObjective(nn.Module):
         images = self.image_gradients(training_pass, driving_image, active, points)
         direct = self._direct_terms(training_pass, warp, points)
         surrogate = (upcast(training_pass.animation.image) * images.image).sum()
-        surrogate = surrogate + (upcast(training_pass.low_resolution) * images.low_resolution).sum()
+        if training_pass.low_resolution is not None and images.low_resolution is not None:
+            surrogate = surrogate + (upcast(training_pass.low_resolution) * images.low_resolution).sum()
         total = sum(direct.values(), surrogate)
         terms = images.terms | _detached(direct)
         return LossReport(total=total + (_value(terms) - total).detach(), terms=terms)
@@ -113,24 +114,23 @@ class GeneratorObjective(nn.Module):
     ) -> ImageGradients:
         """Values and gradients of all terms of I_g and I_g^1, on leaves cut from the generator's graph.
 
-        lambda comes from the gradients of the last layer's weight, which follow from those of its output I_g and
-        from its input ``last_hidden``. L_rec of the adaptive weight is all reconstruction terms of I_g: pixel and
-        perceptual as published, and the structural ones where they are on.
+        lambda comes from the gradients of the last layer's weight, which follow from those of its output and from its
+        input ``last_hidden``; that output is the share ``drawn`` of I_g. L_rec of the adaptive weight is all
+        reconstruction terms of I_g: pixel and perceptual as published, and the structural ones where they are on.
         """
         image = upcast(training_pass.animation.image.detach()).requires_grad_()
-        low_resolution = upcast(training_pass.low_resolution.detach()).requires_grad_()
-        leaves = (image, low_resolution)
+        low_resolution = training_pass.low_resolution
+        low_resolution = None if low_resolution is None else upcast(low_resolution.detach()).requires_grad_()
+        leaves = (image,) if low_resolution is None else (image, low_resolution)
         with torch.enable_grad():
             fine, low = self._reconstruction_terms(image, low_resolution, driving_image, points)
             loss = sum((fine | low).values(), torch.zeros((), device=image.device))
-            gradient, low_gradient = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+            gradient, *low_gradient = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
             terms = _detached(fine | low)
             if critic is not None:
-                pull, adversarial = self._adversarial_gradient(
-                    critic, image, driving_image, gradient, training_pass.last_hidden
-                )
+                pull, adversarial = self._adversarial_gradient(critic, image, driving_image, gradient, training_pass)
                 gradient, terms = gradient + pull, terms | adversarial
-        return ImageGradients(image=gradient, low_resolution=low_gradient, terms=terms)
+        return ImageGradients(gradient, low_gradient[0] if low_gradient else None, terms)
 
     def reference_report(
         self,
@@ -161,11 +161,11 @@ class GeneratorObjective(nn.Module):
         return LossReport(total=_value(terms), terms=_detached(terms))
 
     def _reconstruction_terms(
-        self, image: Tensor, low_resolution: Tensor, target: Tensor, points: FacePoints | None
+        self, image: Tensor, low_resolution: Tensor | None, target: Tensor, points: FacePoints | None
     ) -> tuple[Terms, Terms]:
         """Weighted terms of I_g and of I_g^1."""
         weights, losses = self.config.weights, dict[str, list[Tensor]]()
-        images = (image, low_resolution) if weights.low_resolution else (image,)
+        images = (image,) if low_resolution is None or not weights.low_resolution else (image, low_resolution)
         if weights.pixel:
             losses["pixel"] = [weights.pixel * pixel_loss(each, target) for each in images]
         if self.perceptual is not None and weights.perceptual:
@@ -190,14 +190,15 @@ class GeneratorObjective(nn.Module):
         return loss
 
     def _adversarial_gradient(
-        self, critic: Critic, image: Tensor, target: Tensor, reconstruction: Tensor, hidden: Tensor
+        self, critic: Critic, image: Tensor, target: Tensor, reconstruction: Tensor, made: TrainingPass
     ) -> tuple[Tensor, Terms]:
         """Gradient on I_g of all that comes from the critic, and its terms; ``reconstruction`` is that of L_rec."""
         weights, terms, gradient = self.config.weights, Terms(), torch.zeros_like(reconstruction)
         if weights.adversarial:
             loss = generator_loss(critic(image))
             (pull,) = torch.autograd.grad(loss, image)
-            factor = adaptive_weight(*last_layer_gradients(hidden, (reconstruction, pull)), ceiling=weights.adversarial)
+            pulls = [each if made.drawn is None else each * made.drawn for each in (reconstruction, pull)]
+            factor = adaptive_weight(*last_layer_gradients(made.last_hidden, pulls), ceiling=weights.adversarial)
             gradient = gradient + factor * pull
             terms |= {"adversarial": factor * loss.detach(), "adversarial_weight": factor}
         if weights.feature_matching:
@@ -233,11 +234,24 @@ class GeneratorObjective(nn.Module):
         if weights.keypoint_distance:
             distance = keypoint_distance_loss(training_pass.source, driving, self.config.keypoint_distance)
             terms["keypoint_distance"] = weights.keypoint_distance * distance
-        if points is not None and weights.landmarks:
-            size = training_pass.animation.image.shape[-1]
-            error = landmark_loss(training_pass.source, points.source, size)
-            error = error + landmark_loss(driving, points.driving, size)
+        if points is not None:
+            terms |= self._landmark_terms(training_pass, points)
+        return terms
+
+    def _landmark_terms(self, training_pass: TrainingPass, points: FacePoints) -> Terms:
+        """Weighted terms of keypoints and flows that landmarks lead."""
+        weights, terms, animation = self.config.weights, Terms(), training_pass.animation
+        size, source, driving = animation.image.shape[-1], training_pass.source, training_pass.driving
+        if weights.landmarks:
+            error = landmark_loss(source, points.source, size) + landmark_loss(driving, points.driving, size)
             terms["landmarks"] = weights.landmarks * error
+        if weights.openings:
+            error = opening_loss(source, points.source, size) + opening_loss(driving, points.driving, size)
+            terms["openings"] = weights.openings * error
+        if weights.landmark_flow:
+            error = landmark_flow_loss(animation.coarse.motion, points, size)
+            error = error + landmark_flow_loss(animation.traces[-1].motion, points, size)
+            terms["landmark_flow"] = weights.landmark_flow * error
         return terms
 
 

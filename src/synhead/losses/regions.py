@@ -1,4 +1,4 @@
-"""Losses that need landmarks, not part of the published recipe: keypoints led to them, mouth and eyes apart."""
+"""Losses that need landmarks, not in the published recipe: keypoints and flow led to them, mouth and eyes apart."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from synhead.losses.image import mean
 from synhead.nn.precision import full_precision, upcast
-from synhead.types import FacePoint, Keypoints
+from synhead.types import FacePoint, Keypoints, Motion
 
-__all__ = ["FacePoints", "face_regions", "landmark_loss"]
+__all__ = ["FacePoints", "face_regions", "landmark_flow_loss", "landmark_loss", "opening_loss"]
 
 _MOUTH = [FacePoint.UPPER_LIP, FacePoint.LOWER_LIP, FacePoint.MOUTH_LEFT, FacePoint.MOUTH_RIGHT]
 _LEFT_EYE = [FacePoint.LEFT_UPPER_LID, FacePoint.LEFT_LOWER_LID, FacePoint.LEFT_EYE_CORNER]
 _RIGHT_EYE = [FacePoint.RIGHT_UPPER_LID, FacePoint.RIGHT_LOWER_LID, FacePoint.RIGHT_EYE_CORNER]
 _CORNERS = [FacePoint.LEFT_EYE_CORNER, FacePoint.RIGHT_EYE_CORNER]
+_UPPER = [FacePoint.UPPER_LIP, FacePoint.LEFT_UPPER_LID, FacePoint.RIGHT_UPPER_LID]
+_LOWER = [FacePoint.LOWER_LIP, FacePoint.LEFT_LOWER_LID, FacePoint.RIGHT_LOWER_LID]
 _REACH = 0.45
 """Half the side of a region as a share of the distance between the outer corners of the eyes."""
 
@@ -39,10 +42,35 @@ def landmark_loss(keypoints: Keypoints, points: Float[Tensor, "b points 2"], siz
     ``size``: of the picture, whose first and last pixel's centres are -1 and 1 to the keypoints.
     """
     count = min(points.shape[1], keypoints.position.shape[1])
-    wanted = points[:, :count] * (size / (size - 1))
-    known = torch.isfinite(wanted)
-    found = upcast(keypoints.position[:, :count])
-    return mean(torch.where(known, found - wanted.nan_to_num(), 0.0).abs())
+    return _distance(upcast(keypoints.position[:, :count]), between_centres(points[:, :count], size))
+
+
+def opening_loss(keypoints: Keypoints, points: Float[Tensor, "b points 2"], size: int) -> Float[Tensor, ""]:
+    """E[|(p_u - p_l) - (l_u - l_l)|] over lips and both pairs of lids: how far they are apart, wherever they are.
+
+    For models with a keypoint for each point only. ``size``: see landmark_loss.
+    """
+    found, wanted = upcast(keypoints.position), between_centres(points, size)
+    return _distance(found[:, _UPPER] - found[:, _LOWER], wanted[:, _UPPER] - wanted[:, _LOWER])
+
+
+def landmark_flow_loss(motion: Motion, points: FacePoints, size: int) -> Float[Tensor, ""]:
+    """E[|M(l_d) - l_s|]: the backward flow at driving landmarks points to the source's. ``size``: see landmark_loss."""
+    source, driving = (between_centres(each, size) for each in points)
+    inside = driving.abs().amax(dim=-1, keepdim=True) <= 1  # the flow ends with the picture; false where unknown
+    flow = rearrange(motion.grid, "b h w xy -> b xy h w")
+    found = F.grid_sample(flow, driving.nan_to_num()[:, :, None], align_corners=True)
+    return _distance(rearrange(found, "b xy points 1 -> b points xy"), source.where(inside, torch.nan))
+
+
+def between_centres(points: Float[Tensor, "b points 2"], size: int) -> Float[Tensor, "b points 2"]:
+    """From edge to edge in [-1, 1] to -1 and 1 at the centres of the outermost pixels, as in keypoints and flows."""
+    return points * (size / (size - 1))
+
+
+def _distance(found: Float[Tensor, "b n 2"], wanted: Float[Tensor, "b n 2"]) -> Float[Tensor, ""]:
+    """Mean absolute difference; NaN in ``wanted`` counts as right."""
+    return mean(torch.where(torch.isfinite(wanted), found - wanted.nan_to_num(), 0.0).abs())
 
 
 def face_regions(

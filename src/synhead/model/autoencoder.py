@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from synhead.config import ModelConfig
 from synhead.nn.blocks import AttentionBlock, Downsample, ResBlock, Upsample, conv3x3, group_norm
 from synhead.nn.norm import normalise
+from synhead.nn.precision import upcast
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +24,13 @@ class EncodedImage:
     features: Mapping[int, Tensor]
     code_target: Float[Tensor, "b c s s"]
 
-    def halves(self) -> tuple[EncodedImage, EncodedImage]:
-        """Two encodings that were made in one batch."""
-        pairs = {scale: feature.chunk(2) for scale, feature in self.features.items()}
-        first, second = self.code_target.chunk(2)
-        return (
-            EncodedImage(features={scale: pair[0] for scale, pair in pairs.items()}, code_target=first),
-            EncodedImage(features={scale: pair[1] for scale, pair in pairs.items()}, code_target=second),
-        )
+    def split(self, count: int) -> tuple[EncodedImage, EncodedImage]:
+        """The first ``count`` and the rest of encodings that were made in one batch."""
+        return self._rows(slice(count)), self._rows(slice(count, None))
+
+    def _rows(self, rows: slice) -> EncodedImage:
+        features = {scale: feature[rows] for scale, feature in self.features.items()}
+        return EncodedImage(features=features, code_target=self.code_target[rows])
 
     def driving_features(self) -> dict[int, Tensor]:
         """F_d^i for the appearance codes. At scale 1 block 11, not block 18 as for F_s^1 (spec C, row 6)."""
@@ -105,8 +106,18 @@ class Fusion(nn.Module):
         return x
 
 
+class Drawing(NamedTuple):
+    """I_g, and the share of each of its pixels that ``head`` drew; None: all of it."""
+
+    image: Float[Tensor, "b 3 H W"]
+    drawn: Float[Tensor, "b 1 H W"] | None
+
+
 class ImageDecoder(nn.Module):
-    """D_I with fusion: ``trunk`` decodes F_c^1 up to the first fusion, ``hidden`` the rest, ``head`` the image."""
+    """D_I with fusion: ``trunk`` decodes F_c^1 up to the first fusion, ``hidden`` the rest, ``head`` the image.
+
+    ``mask``: where the configuration blends, how much of ``head``'s picture to take; the rest is the warped source.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -129,6 +140,7 @@ class ImageDecoder(nn.Module):
         self.fusions = nn.ModuleDict({str(scale): Fusion(config, scale) for scale in self.scales})
         self.norm = group_norm(widths[-1], groups)  # no activation after it
         self.head = conv3x3(widths[-1], 3)
+        self.mask = conv3x3(widths[-1], 1) if config.blend else None
 
     def trunk(self, compensated: Float[Tensor, "b c s s"]) -> Float[Tensor, "b c s s"]:
         """F_c^1 through the blocks at the coarsest size."""
@@ -147,7 +159,19 @@ class ImageDecoder(nn.Module):
             x = after(x)
         return normalise(self.norm, x)
 
-    def forward(self, compensated: Mapping[int, Tensor]) -> Float[Tensor, "b 3 H W"]:
+    def draw(self, hidden: Float[Tensor, "b e H W"], warped: Float[Tensor, "b 3 H W"] | None) -> Drawing:
+        """I_g (unclamped) from the last hidden feature and, where the configuration blends, the warped source image.
+
+        Blending is in the precision of ``warped``: float32 keeps all of the photograph's levels.
+        """
+        image: Tensor = self.head(hidden)
+        if self.mask is None or warped is None:
+            return Drawing(image=image, drawn=None)
+        drawn = torch.sigmoid(upcast(self.mask(hidden)))
+        return Drawing(image=torch.lerp(warped, upcast(image), drawn), drawn=drawn)
+
+    def forward(
+        self, compensated: Mapping[int, Tensor], warped: Float[Tensor, "b 3 H W"] | None = None
+    ) -> Float[Tensor, "b 3 H W"]:
         """F_c^1..F_c^N to I_g (unclamped)."""
-        image: Tensor = self.head(self.hidden(self.trunk(compensated[min(compensated)]), compensated))
-        return image
+        return self.draw(self.hidden(self.trunk(compensated[min(compensated)]), compensated), warped).image

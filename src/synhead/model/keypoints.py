@@ -14,6 +14,8 @@ from synhead.nn.hourglass import Hourglass
 from synhead.nn.precision import full_precision, upcast
 from synhead.types import Keypoints
 
+_PATCH_CHANNELS = 12
+
 
 class KeypointDetector(nn.Module):
     """Image (b 3 H W) in [-1, 1] to keypoints in [-1, 1] with 2 x 2 Jacobians.
@@ -26,8 +28,13 @@ class KeypointDetector(nn.Module):
         super().__init__()
         count = config.keypoints.count
         self.temperature = config.keypoints.temperature
-        self.downscale = AntialiasDownscale(3, config.image_size // config.flow_size)
-        self.hourglass = Hourglass(3, config.keypoints.hourglass)
+        factor = config.image_size // config.flow_size
+        channels = 3
+        self.downscale: nn.Module = AntialiasDownscale(channels, factor)
+        if config.keypoints.detail == "patches":
+            channels = _PATCH_CHANNELS
+            self.downscale = nn.Conv2d(3, channels, factor, stride=factor)
+        self.hourglass = Hourglass(channels, config.keypoints.hourglass)
         self.logits = nn.Conv2d(self.hourglass.out_channels, count, 7)
         self.jacobian = nn.Conv2d(self.hourglass.out_channels, 4 * count, 7)
         nn.init.zeros_(self.jacobian.weight)

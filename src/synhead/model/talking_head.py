@@ -15,6 +15,7 @@ from synhead.model.autoencoder import EncodedImage, ImageDecoder, ImageEncoder
 from synhead.model.coarse_motion import CoarseMotionNetwork
 from synhead.model.keypoints import KeypointDetector
 from synhead.model.motion_compensation import MotionCompensation, NoMotionCompensation
+from synhead.nn.precision import full_precision, upcast
 from synhead.types import Animation, CoarseMotion, Keypoints, ScaleTrace, SourceFeatures, TrainingPass
 
 
@@ -43,7 +44,8 @@ class TalkingHead(nn.Module):
         """Figure 1 from M^0 to I_g. A source of batch 1 serves any number of driving keypoints."""
         source = source.expand(driving.position.shape[0])
         coarse, traces = self._compensate(source, driving)
-        image = self.decoder({trace.scale: trace.compensated for trace in traces})
+        compensated = {trace.scale: trace.compensated for trace in traces}
+        image = self.decoder(compensated, self._warped_image(source, traces))
         return Animation(image=image, coarse=coarse, traces=traces)
 
     def forward(
@@ -51,29 +53,38 @@ class TalkingHead(nn.Module):
         source_image: Float[Tensor, "b 3 H W"],
         driving_image: Float[Tensor, "b 3 H W"],
         transformed_image: Float[Tensor, "b 3 H W"],
+        *,
+        low_resolution: bool = True,
+        coded: int | None = None,
     ) -> TrainingPass:
         """One training pass (spec B.10, D); ``transformed_image`` is the driving image under a random warp.
+
+        ``low_resolution``: whether I_g^1 is decoded too. ``coded``: how many of the driving images are encoded for the
+        appearance codes, from the first; None: all, as published.
 
         Three separate passes of the detector, driving first: batch norm sees each set alone, in the published order.
         """
         driving = self.keypoint_detector(driving_image)
         source_keypoints = self.keypoint_detector(source_image)
-        source_part, driving_part = self.encoder(torch.cat([source_image, driving_image])).halves()
+        coded_images = driving_image[:coded]
+        encoded = self.encoder(torch.cat([source_image, coded_images]))
+        source_part, driving_part = encoded.split(len(source_image))
         source = self._source(source_image, source_keypoints, source_part)
         coarse, traces = self._compensate(source, driving)
         compensated = {trace.scale: trace.compensated for trace in traces}
         trunk = self.decoder.trunk(traces[0].compensated)
         hidden = self.decoder.hidden(trunk, compensated)
-        image = self.decoder.head(hidden)
+        image, drawn = self.decoder.draw(hidden, self._warped_image(source, traces))
         return TrainingPass(
             animation=Animation(image=image, coarse=coarse, traces=traces),
-            low_resolution=self.decoder.head(self.decoder.hidden(trunk, None)),
+            low_resolution=self.decoder.head(self.decoder.hidden(trunk, None)) if low_resolution else None,
             last_hidden=hidden.detach(),
+            drawn=None if drawn is None else drawn.detach(),
             source=source_keypoints,
             driving=driving,
             transformed=self.keypoint_detector(transformed_image),
             motion_codes=self.motion_compensation.code(coarse.motion.grid, traces),
-            appearance_codes=self.appearance_compensation.code(driving_part.driving_features()),
+            appearance_codes=self.appearance_compensation.code(driving_part.driving_features()) if coded != 0 else (),
         )
 
     @property
@@ -100,6 +111,13 @@ class TalkingHead(nn.Module):
             motion_memory=self.motion_compensation.memory(),
             appearance_memory=self.appearance_compensation.memory(),
         )
+
+    def _warped_image(self, source: SourceFeatures, traces: tuple[ScaleTrace, ...]) -> Float[Tensor, "b 3 H W"] | None:
+        """The source image under M^N, which needs no drawing; its border goes on outside."""
+        if not self.config.blend:
+            return None
+        with full_precision(source.image):
+            return warp(upcast(source.image), traces[-1].motion.grid, outside="border")
 
     def _compensate(self, source: SourceFeatures, driving: Keypoints) -> tuple[CoarseMotion, tuple[ScaleTrace, ...]]:
         """Sections 3.2 and 3.3. No step needs the decoder, so decoding comes after all scales."""

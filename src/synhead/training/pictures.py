@@ -21,6 +21,7 @@ def picture(
     result: TrainingPass = model(source_image, driving_image, driving_image)
     size = source_image.shape[-1]
     motions = [result.animation.coarse.motion, *(trace.motion for trace in result.animation.traces)]
+    assert result.low_resolution is not None
     images = [source_image, driving_image, result.animation.image, result.low_resolution]
     columns = [(image.float().clamp(-1, 1) + 1) / 2 for image in images]
     columns += [_resize(flow_colours(displacement_px(motion.grid.float())), size) for motion in motions]

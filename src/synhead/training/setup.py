@@ -24,6 +24,7 @@ from synhead.training.state import TrainingState, build, restore
 from synhead.training.step import make_steps
 from synhead.training.tracking import TrackerName, Trackers, open_trackers
 from synhead.training.validation import ImagePair, ValidationPairs
+from synhead.types import FacePoint
 from synhead.weights.checkpoint import load
 
 CONFIG_FILE = "config.json"
@@ -71,7 +72,9 @@ def assemble(fabric: Fabric, config: RunConfig, inputs: Inputs) -> Run:
         PerceptualWeightsError: the perceptual network's file is missing.
     """
     if config.losses.needs_landmarks and inputs.landmarks is None:
-        raise ConfigError("losses.weights.landmarks and regions need --landmarks FILE: see docs/training.md")
+        raise ConfigError("the losses that landmarks lead need --landmarks FILE: see docs/training.md")
+    if config.losses.weights.openings and config.model.keypoints.count < len(FacePoint):
+        raise ConfigError(f"losses.weights.openings needs a model of at least {len(FacePoint)} keypoints")
     claim_folder(fabric, config, inputs)
     objective = GeneratorObjective(config.losses, build_perceptual(config.losses, weights=inputs.perceptual))
     share = Share(rank=fabric.global_rank, world_size=fabric.world_size)

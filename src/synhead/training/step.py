@@ -66,7 +66,14 @@ class GeneratorPass(nn.Module):
         """``bending``: tensors of the random warp. Without a critic the adversarial terms are off."""
         affine, bend = bending
         warp = RandomWarp(affine=affine, bend=bend)
-        result = self.model(source_image, driving_image, warp.warp_frame(driving_image))
+        losses = self.objective.config
+        result = self.model(
+            source_image,
+            driving_image,
+            warp.warp_frame(driving_image),
+            low_resolution=losses.weights.low_resolution > 0,
+            coded=losses.coded(len(driving_image)),
+        )
         report = self.objective(result, driving_image, warp=warp, iteration=iteration, critic=critic, points=points)
         return GeneratorResult(
             total=report.total,
