@@ -2,6 +2,10 @@
 
 Tensors: ``position`` (frames k 2) and ``jacobian`` (frames k 2 2) in float32, ``times`` and ``durations`` (frames 2)
 in int64: numerators and denominators of seconds. The metadata entry ``synhead.motion`` is a :class:`Header`.
+
+A file has the lowest version that can hold it, so that older readers keep up as long as they can. Version 1 is the
+above. Version 2 adds the clip's faces: ``face_points`` (frames 468 2) in int16 and ``face_measures`` (frames 5) in
+float64, see RecordedFaces, with the metadata entry ``synhead.faces``, a :class:`FacesHeader`.
 """
 
 from __future__ import annotations
@@ -12,23 +16,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from synhead.config import ConfigError, from_json, to_json
+from synhead.config import from_json, to_json
 from synhead.config.version import version
 from synhead.data.files import check_input, check_output, replacing
+from synhead.inference.face_shape import POINTS
 from synhead.inference.fingerprint import tensor_bytes
+from synhead.inference.recorded_faces import MEASURES, RecordedFaces
 from synhead.inference.template import MAX_FRAMES, MAX_KEYPOINTS, MotionTemplate, TemplateError, TemplateOrigin
 from synhead.types import Keypoints
 
 TEMPLATE_SUFFIXES = (".safetensors",)
-FORMAT_VERSION = 1
-HEADER = "synhead.motion"
+MOTION_VERSION, FORMAT_VERSION = 1, 2
+HEADER, FACES_HEADER = "synhead.motion", "synhead.faces"
 DTYPES = {"position": "F32", "jacobian": "F32", "times": "I64", "durations": "I64"}
+FACE_DTYPES = {"face_points": "I16", "face_measures": "F64"}
 MAX_INTEGER = 2**63 - 1
 
 
@@ -45,6 +53,17 @@ class Header:
     content: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FacesHeader:
+    """The rest of RecordedFaces."""
+
+    analyzer: str
+    announced: int | None = None
+
+
+HeaderT = TypeVar("HeaderT", Header, FacesHeader)
+
+
 def write_template(path: Path, template: MotionTemplate, *, inputs: Sequence[Path] = ()) -> None:
     """Write atomically: a failure leaves an earlier file as it was. MediaError for a path that must not be written."""
     target = check_output(path, inputs=inputs, suffixes=TEMPLATE_SUFFIXES)
@@ -54,17 +73,22 @@ def write_template(path: Path, template: MotionTemplate, *, inputs: Sequence[Pat
         "times": _pairs(template.times),
         "durations": _pairs(template.durations),
     }
+    faces = None
+    if template.faces is not None:
+        faces = FacesHeader(analyzer=template.faces.analyzer, announced=template.faces.announced)
+        tensors |= {"face_points": template.faces.points, "face_measures": template.faces.measures}
     header = Header(
-        version=FORMAT_VERSION,
+        version=MOTION_VERSION if faces is None else FORMAT_VERSION,
         synhead=version(),
         origin=template.origin,
         rate=str(template.rate),
         time_base=str(template.time_base),
         reference=template.reference,
     )
-    header = replace(header, content=_content(header, tensors))
+    header = replace(header, content=_content(header, faces, tensors))
+    metadata = {HEADER: to_json(header)} | ({} if faces is None else {FACES_HEADER: to_json(faces)})
     with replacing(target) as temporary:
-        temporary.write_bytes(save(tensors, metadata={HEADER: to_json(header)}))
+        temporary.write_bytes(save(tensors, metadata=metadata))
 
 
 def read_template(path: Path) -> MotionTemplate:
@@ -75,12 +99,15 @@ def read_template(path: Path) -> MotionTemplate:
     check_input(path)
     try:
         with safe_open(path, framework="pt") as file:
-            header = _header(path, (file.metadata() or {}).get(HEADER))
-            _check_tensors(path, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118 - no mapping
-            tensors = {name: file.get_tensor(name) for name in DTYPES}
+            metadata = file.metadata() or {}
+            header = _header(path, metadata.get(HEADER))
+            faces = None if header.version == MOTION_VERSION else _faces_header(path, metadata.get(FACES_HEADER))
+            dtypes = DTYPES if faces is None else DTYPES | FACE_DTYPES
+            _check_tensors(path, {name: file.get_slice(name) for name in file.keys()}, dtypes)  # noqa: SIM118 - no mapping
+            tensors = {name: file.get_tensor(name) for name in dtypes}
     except SafetensorError as error:
         raise _damaged(path, f"no complete safetensors file: {error}") from error
-    if _content(header, tensors) != header.content:
+    if _content(header, faces, tensors) != header.content:
         raise _damaged(path, "its contents are not those that were written")
     try:
         return MotionTemplate(
@@ -91,6 +118,7 @@ def read_template(path: Path) -> MotionTemplate:
             time_base=_fraction(header.time_base),
             origin=header.origin,
             reference=header.reference,
+            faces=None if faces is None else _faces(faces, tensors),
         )
     except TemplateError as error:
         raise TemplateError(f"{path}: {error}") from error
@@ -114,21 +142,50 @@ def _header(path: Path, text: str | None) -> Header:
         raise TemplateError(
             f"{path} has template format {version}, this version reads up to {FORMAT_VERSION}; upgrade synhead"
         )
+    header = _parsed(path, Header, text)
+    if header.version < MOTION_VERSION:
+        raise _damaged(path, f"there is no template format {header.version}")
+    return header
+
+
+def _faces_header(path: Path, text: str | None) -> FacesHeader:
+    if text is None:
+        raise _damaged(path, f"its header lacks {FACES_HEADER}")
+    return _parsed(path, FacesHeader, text)
+
+
+def _parsed(path: Path, kind: type[HeaderT], text: str) -> HeaderT:
     try:
-        return from_json(Header, text)
-    except ConfigError as error:
+        return from_json(kind, text)
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
 
 
-def _check_tensors(path: Path, found: dict[str, object]) -> None:
+def _faces(header: FacesHeader, tensors: dict[str, Tensor]) -> RecordedFaces:
+    return RecordedFaces(
+        points=tensors["face_points"],
+        measures=tensors["face_measures"],
+        analyzer=header.analyzer,
+        announced=header.announced,
+    )
+
+
+def _check_tensors(path: Path, found: dict[str, object], dtypes: dict[str, str]) -> None:
     """Names, types and sizes, before anything is read."""
-    if found.keys() != DTYPES.keys():
-        raise _damaged(path, f"it has {', '.join(sorted(found)) or 'no tensors'}, not {', '.join(sorted(DTYPES))}")
+    if found.keys() != dtypes.keys():
+        raise _damaged(path, f"it has {', '.join(sorted(found)) or 'no tensors'}, not {', '.join(sorted(dtypes))}")
     shapes = {name: list(part.get_shape()) for name, part in found.items()}  # type: ignore[attr-defined]
     types = {name: part.get_dtype() for name, part in found.items()}  # type: ignore[attr-defined]
     frames, count = (shapes["position"] + [0, 0])[:2]
-    wanted = {"position": [frames, count, 2], "jacobian": [frames, count, 2, 2]}
-    if types != DTYPES or shapes != {**wanted, "times": [frames, 2], "durations": [frames, 2]}:
+    wanted = {
+        "position": [frames, count, 2],
+        "jacobian": [frames, count, 2, 2],
+        "times": [frames, 2],
+        "durations": [frames, 2],
+        "face_points": [frames, POINTS, 2],
+        "face_measures": [frames, MEASURES],
+    }
+    if types != dtypes or shapes != {name: wanted[name] for name in dtypes}:
         raise _damaged(path, f"its tensors have unexpected types or shapes {shapes}")
     if not (0 < frames <= MAX_FRAMES and 0 < count <= MAX_KEYPOINTS):
         raise _damaged(path, f"{frames} frames of {count} keypoints are not possible")
@@ -150,8 +207,10 @@ def _fraction(text: str) -> Fraction:
     return Fraction(int(numerator), int(denominator or 1))
 
 
-def _content(header: Header, tensors: dict[str, Tensor]) -> str:
+def _content(header: Header, faces: FacesHeader | None, tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(to_json(replace(header, content="")).encode())
+    if faces is not None:
+        digest.update(to_json(faces).encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tuple(tensors[name].shape)}\n".encode())
         digest.update(tensor_bytes(tensors[name]))
