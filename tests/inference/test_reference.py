@@ -1,5 +1,6 @@
 import sys
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -110,6 +111,12 @@ def test_what_the_search_in_a_clip_misses_its_recorded_faces_miss_too(clip):
     misled = find_reference(Scripted(faces, face()), PORTRAIT, clip)
     assert misled.score > 0
     assert find_recorded(Scripted({}, face()), PORTRAIT, recorded(clip, Scripted(faces, face()))) == misled
+
+
+def test_a_container_that_promises_the_impossible_costs_nothing(clip):
+    faces = replace(recorded(clip, Scripted(nodding(13), face())), announced=10**300)
+    match = find_recorded(Scripted({}, face()), PORTRAIT, faces)
+    assert (match.index, match.looked) == (13, FRAMES)
 
 
 def test_no_face_among_those_recorded(clip):

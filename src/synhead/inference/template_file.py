@@ -5,7 +5,7 @@ in int64: numerators and denominators of seconds. The metadata entry ``synhead.m
 
 A file has the lowest version that can hold it, so that older readers keep up as long as they can. Version 1 is the
 above. Version 2 adds the clip's faces: ``face_points`` (frames 468 2) in int16 and ``face_measures`` (frames 5) in
-float64, see RecordedFaces, with the metadata entry ``synhead.faces``, a :class:`FacesHeader`.
+float64, see RecordedFaces; its header is a :class:`HeaderWithFaces`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from synhead.config import from_json, to_json
+from synhead.config import ConfigError, from_json, to_json
 from synhead.config.version import version
 from synhead.data.files import check_input, check_output, replacing
 from synhead.inference.face_shape import POINTS
@@ -34,7 +33,7 @@ from synhead.types import Keypoints
 
 TEMPLATE_SUFFIXES = (".safetensors",)
 MOTION_VERSION, FORMAT_VERSION = 1, 2
-HEADER, FACES_HEADER = "synhead.motion", "synhead.faces"
+HEADER = "synhead.motion"
 DTYPES = {"position": "F32", "jacobian": "F32", "times": "I64", "durations": "I64"}
 FACE_DTYPES = {"face_points": "I16", "face_measures": "F64"}
 MAX_INTEGER = 2**63 - 1
@@ -54,14 +53,18 @@ class Header:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FacesHeader:
-    """The rest of RecordedFaces."""
+class FacesOrigin:
+    """See RecordedFaces."""
 
     analyzer: str
     announced: int | None = None
 
 
-HeaderT = TypeVar("HeaderT", Header, FacesHeader)
+@dataclass(frozen=True, kw_only=True)
+class HeaderWithFaces(Header):
+    """Of version 2."""
+
+    faces: FacesOrigin
 
 
 def write_template(path: Path, template: MotionTemplate, *, inputs: Sequence[Path] = ()) -> None:
@@ -73,22 +76,21 @@ def write_template(path: Path, template: MotionTemplate, *, inputs: Sequence[Pat
         "times": _pairs(template.times),
         "durations": _pairs(template.durations),
     }
-    faces = None
-    if template.faces is not None:
-        faces = FacesHeader(analyzer=template.faces.analyzer, announced=template.faces.announced)
-        tensors |= {"face_points": template.faces.points, "face_measures": template.faces.measures}
     header = Header(
-        version=MOTION_VERSION if faces is None else FORMAT_VERSION,
+        version=MOTION_VERSION,
         synhead=version(),
         origin=template.origin,
         rate=str(template.rate),
         time_base=str(template.time_base),
         reference=template.reference,
     )
-    header = replace(header, content=_content(header, faces, tensors))
-    metadata = {HEADER: to_json(header)} | ({} if faces is None else {FACES_HEADER: to_json(faces)})
+    if template.faces is not None:
+        faces = FacesOrigin(analyzer=template.faces.analyzer, announced=template.faces.announced)
+        header = HeaderWithFaces(**{**vars(header), "version": FORMAT_VERSION}, faces=faces)
+        tensors |= {"face_points": template.faces.points, "face_measures": template.faces.measures}
+    header = replace(header, content=_content(header, tensors))
     with replacing(target) as temporary:
-        temporary.write_bytes(save(tensors, metadata=metadata))
+        temporary.write_bytes(save(tensors, metadata={HEADER: to_json(header)}))
 
 
 def read_template(path: Path) -> MotionTemplate:
@@ -99,15 +101,13 @@ def read_template(path: Path) -> MotionTemplate:
     check_input(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            header = _header(path, metadata.get(HEADER))
-            faces = None if header.version == MOTION_VERSION else _faces_header(path, metadata.get(FACES_HEADER))
-            dtypes = DTYPES if faces is None else DTYPES | FACE_DTYPES
+            header = _header(path, (file.metadata() or {}).get(HEADER))
+            dtypes = DTYPES | FACE_DTYPES if isinstance(header, HeaderWithFaces) else DTYPES
             _check_tensors(path, {name: file.get_slice(name) for name in file.keys()}, dtypes)  # noqa: SIM118 - no mapping
             tensors = {name: file.get_tensor(name) for name in dtypes}
     except SafetensorError as error:
         raise _damaged(path, f"no complete safetensors file: {error}") from error
-    if _content(header, faces, tensors) != header.content:
+    if _content(header, tensors) != header.content:
         raise _damaged(path, "its contents are not those that were written")
     try:
         return MotionTemplate(
@@ -118,7 +118,7 @@ def read_template(path: Path) -> MotionTemplate:
             time_base=_fraction(header.time_base),
             origin=header.origin,
             reference=header.reference,
-            faces=None if faces is None else _faces(faces, tensors),
+            faces=_faces(header, tensors) if isinstance(header, HeaderWithFaces) else None,
         )
     except TemplateError as error:
         raise TemplateError(f"{path}: {error}") from error
@@ -142,31 +142,20 @@ def _header(path: Path, text: str | None) -> Header:
         raise TemplateError(
             f"{path} has template format {version}, this version reads up to {FORMAT_VERSION}; upgrade synhead"
         )
-    header = _parsed(path, Header, text)
-    if header.version < MOTION_VERSION:
-        raise _damaged(path, f"there is no template format {header.version}")
-    return header
-
-
-def _faces_header(path: Path, text: str | None) -> FacesHeader:
-    if text is None:
-        raise _damaged(path, f"its header lacks {FACES_HEADER}")
-    return _parsed(path, FacesHeader, text)
-
-
-def _parsed(path: Path, kind: type[HeaderT], text: str) -> HeaderT:
+    if version not in (MOTION_VERSION, FORMAT_VERSION):
+        raise _damaged(path, f"there is no template format {version}")
     try:
-        return from_json(kind, text)
-    except (ValueError, RecursionError) as error:
+        return from_json(Header if version == MOTION_VERSION else HeaderWithFaces, text)
+    except ConfigError as error:
         raise _damaged(path, str(error)) from error
 
 
-def _faces(header: FacesHeader, tensors: dict[str, Tensor]) -> RecordedFaces:
+def _faces(header: HeaderWithFaces, tensors: dict[str, Tensor]) -> RecordedFaces:
     return RecordedFaces(
         points=tensors["face_points"],
         measures=tensors["face_measures"],
-        analyzer=header.analyzer,
-        announced=header.announced,
+        analyzer=header.faces.analyzer,
+        announced=header.faces.announced,
     )
 
 
@@ -207,10 +196,8 @@ def _fraction(text: str) -> Fraction:
     return Fraction(int(numerator), int(denominator or 1))
 
 
-def _content(header: Header, faces: FacesHeader | None, tensors: dict[str, Tensor]) -> str:
+def _content(header: Header, tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(to_json(replace(header, content="")).encode())
-    if faces is not None:
-        digest.update(to_json(faces).encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tuple(tensors[name].shape)}\n".encode())
         digest.update(tensor_bytes(tensors[name]))
