@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def test_records_and_says_that_weights_are_untrained(run: Run, media: Path, tmp_
     finished = run("record", media / "driving.mp4", "-o", out, "--preset", "tiny", "--reference", 2, "--batch", 2)
     assert finished.code == 0, finished.err
     assert f"{out}: {FRAMES} frames at 25 fps" in finished.out
+    assert f"{round(out.stat().st_size / FRAMES)} bytes a frame, no face shapes" in finished.out
     assert "UNTRAINED" in finished.err
     assert [path.name for path in tmp_path.iterdir()] == ["motion.safetensors"]
     assert read_template(out).reference == 2
@@ -43,6 +45,23 @@ def test_the_template_drives_the_model_it_was_recorded_with(run: Run, media: Pat
     np.testing.assert_array_equal(
         np.stack(list(animator.follow(template.motion(8)))), np.stack(list(animator.animate(pictures)))
     )
+
+
+def test_json_says_what_was_stored(run: Run, media: Path, tmp_path: Path) -> None:
+    out = tmp_path / "motion.safetensors"
+    finished = run("record", media / "driving.mp4", "-o", out, "--preset", "tiny", "--crop", "center", "--json")
+    found = json.loads(finished.out)
+    assert (found["path"], found["frames"], found["rate"], found["reference"]) == (str(out), FRAMES, "25", None)
+    assert (found["bytes"], found["face_shapes"]) == (out.stat().st_size, 0)
+    assert found["bytes_per_frame"] == round(found["bytes"] / FRAMES)
+
+
+@pytest.mark.parametrize(("engine", "known"), [("eager", True), ("fastest", False)])
+def test_the_engine_is_the_users_choice(run: Run, media: Path, tmp_path: Path, engine: str, *, known: bool) -> None:
+    out = tmp_path / "motion.safetensors"
+    finished = run("record", media / "driving.mp4", "-o", out, "--preset", "tiny", "--engine", engine)
+    assert finished.code == (0 if known else 2), finished.err
+    assert out.exists() == known
 
 
 @pytest.mark.parametrize(

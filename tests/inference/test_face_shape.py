@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from synhead.faces.pose import HeadPose
-from synhead.inference.face_shape import FaceShape, Openings, face_shape, openings, pose_change, shape_difference
+from synhead.inference.face_shape import (
+    POINT_STEP,
+    FaceShape,
+    Openings,
+    face_shape,
+    openings,
+    pose_change,
+    shape_difference,
+)
 from tests.inference.face_factory import face, landmarks
 
 
@@ -17,7 +25,17 @@ def test_openings_are_measured():
 def test_place_and_size_do_not_count(size):
     one = face(mouth=0.2)
     other = landmarks(size * (one.points_px - 300) + 50, one.pose)
-    assert shape_difference(face_shape(one), face_shape(other)) == pytest.approx(0, abs=1e-8)
+    assert shape_difference(face_shape(one), face_shape(other)) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("stretch", [1.0, 1e4])
+def test_points_are_whole_steps_of_sixteen_bits(stretch):
+    """Also where a face is so flat that its points lie far from its middle in units of its size."""
+    found = face(mouth=0.2)
+    flat = landmarks((found.points_px - 300) * np.array([stretch, 1 / stretch]), found.pose)
+    steps = face_shape(flat).points / POINT_STEP
+    assert np.array_equal(steps, steps.astype(np.int16))
+    assert np.abs(steps).max() > 1000
 
 
 def test_irises_do_not_count():

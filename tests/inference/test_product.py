@@ -14,7 +14,7 @@ from synhead.config import ConfigError, from_json, to_json
 from synhead.data.video import probe, read_frames
 from synhead.faces.analyzer import FaceError
 from synhead.faces.framing import Framing
-from synhead.inference import footage, reference_choice
+from synhead.inference import footage, recording, reference_choice
 from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.inference.job import AnimationJob, OutputOptions
 from synhead.inference.motion_edits import MotionEdits
@@ -40,6 +40,7 @@ def _painted_faces(monkeypatch):
         raise FaceError("no landmarks of painted faces")
 
     monkeypatch.setattr(reference_choice, "open_analyzer", none_here)
+    monkeypatch.setattr(recording, "open_analyzer", none_here)
 
 
 @pytest.fixture
@@ -220,8 +221,7 @@ def test_a_template_gives_the_same_pictures_as_its_clip(model, tmp_path):
     """Done when: bit for bit, with the true engine and the crops that were found."""
     animator = Animator(model, AnimatorOptions(batch_size=4))
     source, driving = photo(tmp_path), driver(tmp_path, 10)
-    recording = record_video(animator, driving, framing=Framing())
-    write_template(tmp_path / "m.safetensors", recording.template)
+    write_template(tmp_path / "m.safetensors", record_video(animator, driving, framing=Framing()).template)
     pictures = []
     for drive in (driving, tmp_path / "m.safetensors"):
         out = tmp_path / drive.stem
@@ -233,9 +233,9 @@ def test_a_template_gives_the_same_pictures_as_its_clip(model, tmp_path):
 
 
 def test_recording_says_which_square_and_which_frames_had_no_face(animator, tmp_path):
-    recording = record_video(animator, driver(tmp_path, 20, without=(9, 10)), framing=Framing())
-    assert any("2 frames (9-10)" in warning for warning in recording.warnings)
-    assert from_json(Framing, recording.template.origin.crop) == Framing()
+    recorded = record_video(animator, driver(tmp_path, 20, without=(9, 10)), framing=Framing())
+    assert any("2 frames (9-10)" in warning for warning in recorded.warnings)
+    assert from_json(Framing, recorded.template.origin.crop) == Framing()
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.webm", "out.gif", "out"])

@@ -6,6 +6,9 @@ import torch
 
 from synhead.data.errors import MediaError
 from synhead.data.video import VideoWriter, probe, read_frame, read_frames
+from synhead.faces.analyzer import FaceError
+from synhead.faces.framing import Framing
+from synhead.inference import footage, recording
 from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.inference.clock import Clock
 from synhead.inference.motion_edits import MotionEdits
@@ -14,7 +17,9 @@ from synhead.inference.smoothing import Smoothing
 from synhead.inference.template import TemplateError, TemplateOrigin
 from synhead.inference.template_file import read_template, write_template
 from tests.data.video_factory import damage, video_times, write_clip
+from tests.faces.pictures import RedDetector, painted
 from tests.inference.conftest import blobs
+from tests.inference.face_factory import face
 
 COUNT = 7
 
@@ -53,8 +58,8 @@ RUNS = [
 def test_a_template_gives_the_same_video_as_its_clip_bit_for_bit(model, portrait, clip, tmp_path, options, recorded_in):
     """Through a file, in fp32, whatever the batches of the recording were."""
     fit = options.get("fit", "crop")
-    recording = record_video(animator(model, batch_size=recorded_in, fit=fit), clip)
-    write_template(tmp_path / "motion.safetensors", recording.template)
+    recorded = record_video(animator(model, batch_size=recorded_in, fit=fit), clip)
+    write_template(tmp_path / "motion.safetensors", recorded.template)
     template = read_template(tmp_path / "motion.safetensors")
     player = animator(model, **options)
     template.check_model(player.fingerprint)
@@ -138,13 +143,63 @@ def test_progress(model, clip):
 def test_damaged_frames_are_counted(model, tmp_path):
     driving = write_clip(tmp_path / "d.avi", 12, codec="mjpeg", pix_fmt="yuvj420p", rate=Fraction(25))
     damage(driving, {5, 6})
-    recording = record_video(animator(model), driving)
-    assert (len(recording.template), recording.skipped) == (10, 2)
+    found = record_video(animator(model), driving)
+    assert (len(found.template), found.skipped) == (10, 2)
 
 
 def test_a_reference_that_is_not_there(model, clip):
     with pytest.raises(TemplateError, match="0 to 6"):
         record_video(animator(model), clip, reference=COUNT)
+
+
+class Found:
+    """Stands for the analyzer: a face in each picture, as bright as its corner."""
+
+    version = "found"
+
+    def landmarks(self, image):
+        return (face(mouth=float(image[0, 0].mean()) / 510),)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def painted_clip(tmp_path, monkeypatch):
+    monkeypatch.setattr(footage, "open_detector", RedDetector)
+    monkeypatch.setattr(recording, "open_analyzer", Found)
+    return write_clip(tmp_path / "d.mp4", 4, size=(160, 120), pictures=[painted(160, 120, (50, 30, 90, 80))] * 4)
+
+
+def test_the_faces_of_all_frames_are_recorded(model, painted_clip):
+    faces = record_video(animator(model), painted_clip, framing=Framing()).template.faces
+    assert (len(faces), faces.found, faces.analyzer, faces.announced) == (4, 4, "found", 4)
+
+
+@pytest.mark.parametrize(
+    "how", [{"reference": "first"}, {"reference": 2}, {"framing": Framing(crop="center")}, {"framing": None}]
+)
+def test_faces_are_recorded_only_where_they_serve(model, painted_clip, how, monkeypatch):
+    """Not where the reference is known, nor where the clip's faces would not be compared either."""
+
+    def never():
+        pytest.fail("no analyzer is needed")
+
+    monkeypatch.setattr(recording, "open_analyzer", never)
+    found = record_video(animator(model), painted_clip, **{"framing": Framing(), **how})
+    assert found.template.faces is None
+    assert found.warnings == ()
+
+
+def test_without_an_analyzer_motion_is_recorded_all_the_same(model, painted_clip, monkeypatch):
+    def missing():
+        raise FaceError("faces need mediapipe")
+
+    monkeypatch.setattr(recording, "open_analyzer", missing)
+    found = record_video(animator(model), painted_clip, framing=Framing())
+    assert found.template.faces is None
+    assert "no face shapes" in found.warnings[0]
+    assert "faces need mediapipe" in found.warnings[0]
 
 
 def test_bad_clips(model, tmp_path):

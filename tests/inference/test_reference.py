@@ -1,5 +1,6 @@
 import sys
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,16 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synhead.data.errors import MediaError
-from synhead.data.video import VideoWriter
+from synhead.data.video import VideoWriter, probe, read_frames
 from synhead.faces.analyzer import FaceError, FaceLandmarks
 from synhead.faces.pose import HeadPose
+from synhead.inference import reference
 from synhead.inference.face_shape import Openings, face_shape, shape_difference
+from synhead.inference.recorded_faces import FaceRecorder, RecordedFaces
 from synhead.inference.reference import (
     CANDIDATES,
     ReferenceMatch,
     ReferenceSearch,
     best_reference,
     describe,
+    find_recorded,
     find_reference,
 )
 from tests.data.video_factory import level, picture, write_clip
@@ -76,6 +80,52 @@ def test_frames_without_a_face_are_skipped(clip):
     assert (match.index, match.looked, match.without_face) == (13, FRAMES, FRAMES // 2)
 
 
+def recorded(clip: Path, analyzer: Scripted) -> RecordedFaces:
+    recorder = FaceRecorder(analyzer)
+    for frame in read_frames(clip):
+        recorder.add(frame.image)
+    return recorder.faces(probe(clip).frames)
+
+
+@pytest.fixture
+def few_looks(monkeypatch):
+    """The first round looks at every fourth frame."""
+    monkeypatch.setattr(reference, "MAX_LOOKS", FRAMES // 4)
+
+
+@pytest.mark.usefixtures("few_looks")
+@pytest.mark.parametrize("best", [0, 6, 13, FRAMES - 1])
+def test_recorded_faces_give_the_match_of_their_clip(clip, best):
+    """In every field, though the search passes over most of the frames that are recorded."""
+    faces = nodding(best)
+    for i in range(0, FRAMES, 5):
+        del faces[i]
+    found = find_recorded(Scripted({}, face()), PORTRAIT, recorded(clip, Scripted(faces, face())))
+    assert found == find_reference(Scripted(faces, face()), PORTRAIT, clip)
+    assert 0 < found.without_face < found.looked < FRAMES
+
+
+@pytest.mark.usefixtures("few_looks")
+def test_what_the_search_in_a_clip_misses_its_recorded_faces_miss_too(clip):
+    faces = {i: face(yaw=30.0 if i % 4 else abs(i - 20.0) + 10) for i in range(FRAMES)} | {5: face()}
+    misled = find_reference(Scripted(faces, face()), PORTRAIT, clip)
+    assert misled.score > 0
+    assert find_recorded(Scripted({}, face()), PORTRAIT, recorded(clip, Scripted(faces, face()))) == misled
+
+
+def test_a_container_that_promises_the_impossible_costs_nothing(clip):
+    faces = replace(recorded(clip, Scripted(nodding(13), face())), announced=10**300)
+    match = find_recorded(Scripted({}, face()), PORTRAIT, faces)
+    assert (match.index, match.looked) == (13, FRAMES)
+
+
+def test_no_face_among_those_recorded(clip):
+    with pytest.raises(FaceError, match=r"driver.*--reference 0"):
+        find_recorded(Scripted({}, face()), PORTRAIT, recorded(clip, Scripted({}, face())))
+    with pytest.raises(FaceError, match=r"portrait.*--reference 0"):
+        find_recorded(Scripted({}, None), PORTRAIT, recorded(clip, Scripted(nodding(3), face())))
+
+
 def test_no_face_names_the_remedy(clip):
     with pytest.raises(FaceError, match=r"driver.*--reference 0"):
         find_reference(Scripted({}, face()), PORTRAIT, clip)
@@ -117,9 +167,9 @@ def test_it_is_the_smallest_difference_of_all(driver):
 
 
 def test_memory_is_bounded():
-    search = ReferenceSearch(face())
+    search = ReferenceSearch(face_shape(face()))
     for i in range(50):
-        search.offer(i, face(yaw=float(i % 7)))
+        search.offer(i, face_shape(face(yaw=float(i % 7))))
     assert search.candidates() == [0, 7, 14]
     assert len(search._best) == CANDIDATES
 

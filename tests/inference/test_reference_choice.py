@@ -4,13 +4,14 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from synhead.data.errors import MediaError
 from synhead.faces.analyzer import FaceLandmarks
 from synhead.faces.boxes import bounding_box
 from synhead.faces.framing import Framing
-from synhead.inference import footage, reference_choice
+from synhead.inference import footage, recording, reference_choice
 from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.inference.clock import Clock
 from synhead.inference.job import AnimationJob
@@ -45,6 +46,7 @@ class MouthAnalyzer:
 def _doubles(monkeypatch):
     monkeypatch.setattr(footage, "open_detector", RedDetector)
     monkeypatch.setattr(reference_choice, "open_analyzer", MouthAnalyzer)
+    monkeypatch.setattr(recording, "open_analyzer", MouthAnalyzer)
 
 
 @pytest.fixture
@@ -94,8 +96,44 @@ def test_without_faces_the_first(animator, tmp_path, driving):
     assert (found.index, found.keypoints) == (0, None)
 
 
+def template(animator, tmp_path, driving, **how):
+    path = tmp_path / "m.safetensors"
+    write_template(path, record_video(animator, driving, **how).template)
+    return path
+
+
+def test_a_template_gives_the_choice_of_its_clip(animator, tmp_path, driving):
+    of_clip = chosen(animator, tmp_path, driving)
+    of_template = chosen(animator, tmp_path, template(animator, tmp_path, driving, framing=Framing()))
+    assert (of_template.index, of_template.reason) == (of_clip.index, of_clip.reason)
+    assert of_template.index > 0
+    assert torch.equal(of_template.keypoints.position, of_clip.keypoints.position)
+    assert torch.equal(of_template.keypoints.jacobian, of_clip.keypoints.jacobian)
+    assert of_template.warnings == ()
+
+
 def test_a_template_brings_its_own(animator, tmp_path, driving):
-    template = record_video(animator, driving, reference=4).template
-    write_template(tmp_path / "m.safetensors", template)
-    found = chosen(animator, tmp_path, tmp_path / "m.safetensors")
+    noted = template(animator, tmp_path, driving, framing=Framing(), reference=4)
+    found = chosen(animator, tmp_path, noted)
     assert (found.index, found.reason) == (4, "driver frame 4, as recorded")
+    assert chosen(animator, tmp_path, noted, reference=2).index == 2
+
+
+def test_a_template_without_face_shapes_starts_from_its_first_frame_and_says_so(animator, tmp_path, driving):
+    bare = template(animator, tmp_path, driving, framing=Framing(), reference="first")
+    found = chosen(animator, tmp_path, bare)
+    assert (found.index, found.reason) == (0, "driver frame 0, the first")
+    (warning,) = found.warnings
+    assert "no face shapes" in warning
+    assert "--reference INDEX" in warning
+    assert "synhead record" in warning
+    middle = chosen(animator, tmp_path, bare, framing=Framing(crop="center"))
+    assert (middle.index, middle.warnings) == (0, ())  # its clip would be given the first too
+
+
+def test_faces_measured_by_another_analyzer_are_told(animator, tmp_path, driving, monkeypatch):
+    shapes = template(animator, tmp_path, driving, framing=Framing())
+    monkeypatch.setattr(MouthAnalyzer, "version", "another mouth")
+    found = chosen(animator, tmp_path, shapes)
+    assert found.index == 6
+    assert "measured by mouth, the portrait's by another mouth" in found.warnings[0]

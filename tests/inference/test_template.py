@@ -6,9 +6,12 @@ import torch
 
 from synhead.inference.fingerprint import ModelFingerprint
 from synhead.inference.keypoint_stream import joined
+from synhead.inference.recorded_faces import RecordedFaces
 from synhead.inference.template import MotionTemplate, TemplateError, TemplateOrigin
 from synhead.types import Keypoints
 from tests.inference.conftest import keypoints
+from tests.inference.face_factory import face
+from tests.inference.test_recorded_faces import recorded
 
 NTSC = Fraction(30000, 1001)
 ORIGIN = TemplateOrigin(model=ModelFingerprint(weights="a" * 64, config="b" * 64), checkpoint="weights/base")
@@ -44,6 +47,11 @@ def test_one_frame():
             template().frame(index)
 
 
+def faces(frames: int) -> RecordedFaces:
+    """The middle frame has none."""
+    return recorded(*[None if i == frames // 2 else face(mouth=i / 10, yaw=float(i)) for i in range(frames)])
+
+
 def nan_at_the_end() -> Keypoints:
     found = keypoints(5, 0)
     found.jacobian[4, 14, 1, 1] = float("nan")
@@ -61,6 +69,8 @@ def nan_at_the_end() -> Keypoints:
         ({"rate": Fraction(0)}, "not above 0"),
         ({"reference": 5}, "no frame 5"),
         ({"reference": -1}, "no frame -1"),
+        ({"faces": faces(4)}, "one face for each"),
+        ({"faces": replace(faces(5), announced=-1)}, "in part only"),
     ],
 )
 def test_what_does_not_fit(changes, message):

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,17 +13,19 @@ from safetensors.torch import save_file
 
 from synhead.config import from_json
 from synhead.data.errors import MediaError
-from synhead.inference.template import TemplateError
+from synhead.inference.fingerprint import ModelFingerprint
+from synhead.inference.template import TemplateError, TemplateOrigin
 from synhead.inference.template_file import (
     FORMAT_VERSION,
     HEADER,
     Header,
+    HeaderWithFaces,
     _content,
     is_template,
     read_template,
     write_template,
 )
-from tests.inference.test_template import template
+from tests.inference.test_template import faces, template
 
 
 @pytest.fixture
@@ -75,9 +78,89 @@ def test_what_is_in_it(path):
         "times": (5, 2),
         "durations": (5, 2),
     }
-    assert header["version"] == FORMAT_VERSION == 1
+    assert header["version"] == 1
     assert header["rate"] == "30000/1001"
     assert header["origin"]["model"]["weights"] == "a" * 64
+
+
+def test_faces_come_back_to_the_last_bit(path):
+    written = replace(faces(5), announced=7)
+    write_template(path, template(faces=written))
+    found = read_template(path).faces
+    assert torch.equal(found.points, written.points)
+    assert torch.equal(found.measures.view(torch.int64), written.measures.view(torch.int64))
+    assert (found.analyzer, found.announced) == (written.analyzer, 7)
+
+
+def test_a_file_has_the_lowest_version_that_can_hold_it(path):
+    write_template(path, template())
+    assert parts(path)[1]["version"] == 1
+    write_template(path, template(faces=faces(5)))
+    tensors, header = parts(path)
+    assert header["version"] == FORMAT_VERSION == 2
+    assert {name: tuple(t.shape) for name, t in tensors.items() if name.startswith("face")} == {
+        "face_points": (5, 468, 2),
+        "face_measures": (5, 5),
+    }
+
+
+def test_templates_of_version_1_are_read_as_ever():
+    """Their checksum, as the version that knew no faces computed it."""
+    origin = TemplateOrigin(model=ModelFingerprint(weights="a" * 64, config="b" * 64), checkpoint="weights/base")
+    header = Header(version=1, synhead="0.1.0", origin=origin, rate="30000/1001", time_base="1/30000")
+    tensors = {
+        "position": torch.zeros(2, 1, 2),
+        "jacobian": torch.eye(2).repeat(2, 1, 1, 1),
+        "times": torch.tensor([[0, 1], [1, 25]]),
+        "durations": torch.tensor([[1, 25], [1, 25]]),
+    }
+    assert _content(header, tensors) == "e32a5434990f88ef83b0c13951f2eea61093155257979dc78f34ce7de50a7091"
+
+
+@pytest.mark.parametrize(("version", "told"), [(1, "unknown field(s) faces"), (0, "no template format 0")])
+def test_faces_need_the_version_that_has_them(path, version, told):
+    write_template(path, template(faces=faces(5)))
+    tensors, header = parts(path)
+    rewrite(path, tensors, {**header, "version": version})
+    assert told in refused(path)
+
+
+@pytest.mark.parametrize("given", [None, [], {}, {"analyzer": 1}, {"analyzer": "mesh", "announced": "all"}])
+def test_a_damaged_header_of_faces(path, given):
+    write_template(path, template(faces=faces(5)))
+    tensors, header = parts(path)
+    rewrite(path, tensors, {**header, "faces": given})
+    assert "damaged" in refused(path)
+    del header["faces"]
+    rewrite(path, tensors, header)
+    assert "damaged" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("announced", "measures", "told"),
+    [
+        (-1, torch.zeros(5, 5, dtype=torch.float64), "in part only"),
+        (5, torch.tensor([[0.1, float("nan"), 0.0, 0.0, 0.0]] * 5, dtype=torch.float64), "in part only"),
+        (5, torch.zeros(4, 5, dtype=torch.float64), "unexpected"),
+    ],
+)
+def test_senseless_faces(path, announced, measures, told):
+    """A file whose checksum is right, as another program might write it."""
+    write_template(path, template(faces=faces(5)))
+    tensors, header = parts(path)
+    changed = {**tensors, "face_measures": measures}
+    header["faces"]["announced"] = announced
+    honest = from_json(HeaderWithFaces, json.dumps(header))
+    rewrite(path, changed, {**header, "content": _content(honest, changed)})
+    assert told in refused(path)
+
+
+def test_the_same_template_makes_the_same_file(path):
+    written = []
+    for _ in range(8):
+        write_template(path, template(faces=faces(5)))
+        written.append(path.read_bytes())
+    assert len(set(written)) == 1
 
 
 def test_others_may_read_it_as_the_umask_says(path):
@@ -94,16 +177,18 @@ def test_a_newer_version(path):
 
 
 @pytest.mark.parametrize("keep", [1, 7, 8, 200, -1])
-def test_truncated(path, keep):
-    write_template(path, template())
+@pytest.mark.parametrize("with_faces", [False, True])
+def test_truncated(path, keep, with_faces):
+    write_template(path, template(faces=faces(5) if with_faces else None))
     path.write_bytes(path.read_bytes()[:keep])
     assert "record it again" in refused(path)
 
 
-def test_any_changed_byte_is_seen(path):
-    write_template(path, template(2))
+@pytest.mark.parametrize(("with_faces", "every"), [(False, 37), (True, 101)])
+def test_any_changed_byte_is_seen(path, with_faces, every):
+    write_template(path, template(2, faces=faces(2) if with_faces else None))
     whole = path.read_bytes()
-    for at in range(8, len(whole), 37):
+    for at in range(8, len(whole), every):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         try:
             read_template(path)
@@ -112,7 +197,19 @@ def test_any_changed_byte_is_seen(path):
         pytest.fail(f"byte {at} of {len(whole)} was changed unnoticed")
 
 
-@pytest.mark.parametrize("header", ["{", "[]", "{}", "[" * 100_000, '"text"', '{"version": "one"}', '{"version": 1}'])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"version": ' + "9" * 5000 + "}",
+        '"text"',
+        '{"version": "one"}',
+        '{"version": 1}',
+    ],
+)
 def test_a_damaged_header(path, header):
     write_template(path, template())
     rewrite(path, parts(path)[0], header)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from synhead.app.animate import CROP, read_framing
 from synhead.app.console import remark, say
-from synhead.app.models import choose, load_animator
-from synhead.app.options import CheckpointOption, DeviceOption, PresetOption
+from synhead.app.models import EngineChoice, choose, load_animator
+from synhead.app.options import CheckpointOption, DeviceOption, EngineOption, GraphOption, PresetOption
+
+if TYPE_CHECKING:
+    from synhead.inference.recording import Recording
 
 
 def record(
@@ -19,6 +24,8 @@ def record(
     checkpoint: CheckpointOption = None,
     preset: PresetOption = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
+    graph: GraphOption = None,
     crop: Annotated[str, typer.Option(metavar=CROP, help="Square of DRIVING.")] = "auto",
     face: Annotated[str, typer.Option(metavar="largest|leftmost|N", help="Which face of DRIVING.")] = "largest",
     crop_movement: Annotated[
@@ -30,8 +37,18 @@ def record(
     ] = "crop",
     batch: Annotated[int, typer.Option(min=1, help="Frames run together.")] = 8,
     reference: Annotated[
-        int | None, typer.Option(min=0, metavar="INDEX", help="Frame posed most like a portrait; default: the first.")
+        int | None,
+        typer.Option(
+            min=0, metavar="INDEX", help="Frame posed most like a portrait; default: found for each portrait by shapes."
+        ),
     ] = None,
+    shapes: Annotated[
+        bool,
+        typer.Option(
+            help="Keep the face's landmarks of every frame, by which the reference is found. Without: the first frame."
+        ),
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON report for programs.")] = False,
 ) -> None:
     """Record the motion of DRIVING as a motion template."""
     from synhead.app.progress import FrameProgress  # heavy imports wait until a command runs
@@ -45,7 +62,13 @@ def record(
     check_output(output, inputs=(driving,), suffixes=TEMPLATE_SUFFIXES)
     framing = read_framing(crop, face=face, movement=crop_movement)
     options = AnimatorOptions(batch_size=batch, fit=fit)
-    animator, loaded = load_animator(choose(checkpoint, preset), device=device, precision="fp32", options=options)
+    animator, loaded = load_animator(
+        choose(checkpoint, preset),
+        device=device,
+        precision="fp32",
+        options=options,
+        engine=EngineChoice(name=engine, graph=graph),
+    )
     if not loaded.trained:
         remark(
             f"note: these weights are UNTRAINED ({loaded.name}): the template fits no trained model. "
@@ -57,14 +80,40 @@ def record(
             animator,
             driving,
             checkpoint=loaded.name,
-            reference=reference,
+            reference=("auto" if shapes else "first") if reference is None else reference,
             framing=framing,
             clock=Clock(looking=progress.look),
         )
-    template = recording.template
-    write_template(output, template, inputs=(driving,))
+    write_template(output, recording.template, inputs=(driving,))
     for warning in recording.warnings:
         remark(f"note: {warning}", style="yellow")
     if recording.skipped:
         remark(f"note: {recording.skipped} damaged frames were skipped", style="yellow")
-    say(f"{output}: {len(template)} frames at {float(template.rate):g} fps, recorded with {loaded.name}")
+    found = facts(output, recording)
+    say(json.dumps(found, indent=2) if as_json else told(found))
+
+
+def facts(output: Path, recording: Recording) -> dict[str, Any]:
+    """What was stored, for programs."""
+    template, size = recording.template, output.stat().st_size
+    return {
+        "path": str(output),
+        "frames": len(template),
+        "rate": str(template.rate),
+        "checkpoint": template.origin.checkpoint,
+        "bytes": size,
+        "bytes_per_frame": round(size / len(template)),
+        "reference": template.reference,
+        "face_shapes": 0 if template.faces is None else template.faces.found,
+        "skipped": recording.skipped,
+        "warnings": list(recording.warnings),
+    }
+
+
+def told(found: dict[str, Any]) -> str:
+    """The same for people."""
+    shapes = f"{found['face_shapes']} face shapes" if found["face_shapes"] else "no face shapes"
+    return (
+        f"{found['path']}: {found['frames']} frames at {float(Fraction(found['rate'])):g} fps, recorded with "
+        f"{found['checkpoint']}; {found['bytes_per_frame']} bytes a frame, {shapes}"
+    )

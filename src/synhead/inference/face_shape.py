@@ -18,6 +18,10 @@ from synhead.types import NDArray
 POINTS = 468
 """Without irises, which some models do not have."""
 
+POINT_STEP = 2.0**-13
+"""Points are whole multiples, within 16 bits: a template keeps exactly the numbers that its clip is compared by."""
+_STEPS = np.iinfo(np.int16)
+
 # Landmarks as (upper, lower, one corner, other corner).
 _MOUTH = (13, 14, 78, 308)
 _EYES = ((159, 145, 33, 133), (386, 374, 263, 362))
@@ -39,7 +43,7 @@ class Openings:
 
 @dataclass(frozen=True, slots=True)
 class FaceShape:
-    """``points``: landmarks about their mean in units of the square root of their hull's area."""
+    """``points``: landmarks about their mean in units of the square root of their hull's area, see POINT_STEP."""
 
     points: Float[NDArray[Any], "n 2"]
     pose: HeadPose | None
@@ -50,7 +54,8 @@ def face_shape(landmarks: FaceLandmarks) -> FaceShape:
     """Spec E's normalisation, with pose and openings. Coincident landmarks have no shape and stay unscaled."""
     points = landmarks.points_px[:POINTS].astype(np.float64)
     size = math.sqrt(hull_area(torch.from_numpy(points))) or 1.0
-    return FaceShape((points - points.mean(axis=0)) / size, landmarks.pose, openings(landmarks))
+    steps = np.rint((points - points.mean(axis=0)) / (size * POINT_STEP)).clip(_STEPS.min, _STEPS.max)
+    return FaceShape(steps * POINT_STEP, landmarks.pose, openings(landmarks))
 
 
 def openings(landmarks: FaceLandmarks) -> Openings:

@@ -52,8 +52,9 @@ class AnimationJob:
     """``source`` (a photograph or a video) moves as ``driving`` does, into ``output``.
 
     ``framing`` and ``driving_framing``: which squares of them the model sees. ``reference``: index of the driving frame
-    whose pose is taken to be the source's (relative motion). None: the frame most like the source where faces can be
-    compared, that of the template, else the first. ``openings``: how large movements of mouth and eyes become.
+    whose pose is taken to be the source's (relative motion). None: the one noted in a template, else the frame most
+    like the source where faces can be compared, else the first. ``openings``: how large movements of mouth and eyes
+    become.
     """
 
     source: Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,13 @@ from synhead.data.video import VideoReader
 from synhead.faces.analyzer import FaceAnalyzer, FaceError, FaceLandmarks
 from synhead.faces.pose import HeadPose
 from synhead.inference.face_shape import FaceShape, Openings, face_shape, pose_change, shape_difference
+from synhead.inference.recorded_faces import RecordedFaces
 
 View = Callable[[int, RgbImage], RgbImage]
 """From a frame's index and picture to what is looked at."""
+
+Look = Callable[[Callable[[int], bool], int | None], Iterator[tuple[int, FaceShape | None]]]
+"""The faces of those driving frames, of the indices up to a last one, that are wanted."""
 
 MAX_LOOKS = 150
 DEFAULT_STEP = 5
@@ -48,20 +51,19 @@ class ReferenceMatch:
 class ReferenceSearch:
     """Takes the faces of frames, each once and in any order, and remembers only the best few."""
 
-    def __init__(self, portrait: FaceLandmarks | None) -> None:
+    def __init__(self, portrait: FaceShape | None) -> None:
         if portrait is None:
             raise FaceError(_NO_PORTRAIT)
-        self._portrait = face_shape(portrait)
+        self._portrait = portrait
         self._best: list[tuple[float, int, FaceShape]] = []
         self._looked = self._without_face = 0
 
-    def offer(self, index: int, face: FaceLandmarks | None) -> None:
+    def offer(self, index: int, shape: FaceShape | None) -> None:
         """The face of that driving frame, or None if it has none."""
         self._looked += 1
-        if face is None:
+        if shape is None:
             self._without_face += 1
             return
-        shape = face_shape(face)
         # negated, because a heap drops its smallest; of equal frames the earliest stays
         heapq.heappush(self._best, (-shape_difference(self._portrait, shape), -index, shape))
         if len(self._best) > CANDIDATES:
@@ -89,9 +91,9 @@ class ReferenceSearch:
 
 def best_reference(portrait: FaceLandmarks | None, faces: Iterable[FaceLandmarks | None]) -> ReferenceMatch:
     """The best of all frames, given the face of each in order. Raises FaceError as ReferenceSearch does."""
-    search = ReferenceSearch(portrait)
+    search = ReferenceSearch(_shape(portrait))
     for index, face in enumerate(faces):
-        search.offer(index, face)
+        search.offer(index, _shape(face))
     return search.best()
 
 
@@ -109,25 +111,39 @@ def find_reference(
     Only the frames that are looked at are converted, and none is kept. ``step``: by default such that about 150 are
     looked at. ``view``: what to look at of a frame, by default all of it. ``analyzer`` must be in image mode, since
     frames are skipped; the largest face counts. ``told``: how many frames have been passed, at each look of the first
-    reading. Raises FaceError as ReferenceSearch does, MediaError for what is no
-    video.
+    reading. Raises FaceError as ReferenceSearch does, MediaError for what is no video.
     """
     view = view or _all_of_it
-    search = ReferenceSearch(_largest(analyzer, portrait))
-    step = step or _step(driving)
-    for index, image in _pictures(driving, step):
-        search.offer(index, _largest(analyzer, view(index, image)))
-        if told is not None:
-            told(index + 1)
-    near = {
-        index
-        for candidate in search.candidates()
-        for index in range(max(0, candidate - step + 1), candidate + step)
-        if index % step
-    }
-    if near:
-        for index, image in _pictures(driving, 1, near):
-            search.offer(index, _largest(analyzer, view(index, image)))
+
+    def look(wanted: Callable[[int], bool], last: int | None) -> Iterator[tuple[int, FaceShape | None]]:
+        for index, image in _pictures(driving, wanted, last):
+            yield index, _shape(_largest(analyzer, view(index, image)))
+            if told is not None and last is None:
+                told(index + 1)
+
+    return _search(_shape(_largest(analyzer, portrait)), step or _step(_announced(driving)), look)
+
+
+def find_recorded(analyzer: FaceAnalyzer, portrait: RgbImage, faces: RecordedFaces) -> ReferenceMatch:
+    """What :func:`find_reference` finds in the clip that ``faces`` were recorded from, with the same analyzer."""
+
+    def look(wanted: Callable[[int], bool], last: int | None) -> Iterator[tuple[int, FaceShape | None]]:
+        count = len(faces) if last is None else min(len(faces), last + 1)
+        return ((index, faces.shape(index)) for index in range(count) if wanted(index))
+
+    return _search(_shape(_largest(analyzer, portrait)), _step(faces.announced), look)
+
+
+def _search(portrait: FaceShape | None, step: int, look: Look) -> ReferenceMatch:
+    """Every ``step``-th frame, then all around the best of these."""
+    search = ReferenceSearch(portrait)
+    for index, shape in look(lambda index: index % step == 0, None):
+        search.offer(index, shape)
+    near = [range(candidate - step + 1, candidate + step) for candidate in search.candidates()]
+    if near and step > 1:
+        last = max(around.stop for around in near) - 1
+        for index, shape in look(lambda index: index % step > 0 and any(index in around for around in near), last):
+            search.offer(index, shape)
     return search.best()
 
 
@@ -169,18 +185,25 @@ def _largest(analyzer: FaceAnalyzer, image: RgbImage) -> FaceLandmarks | None:
     return next(iter(analyzer.landmarks(image)), None)
 
 
-def _step(driving: Path) -> int:
+def _shape(face: FaceLandmarks | None) -> FaceShape | None:
+    return None if face is None else face_shape(face)
+
+
+def _announced(driving: Path) -> int | None:
     with VideoReader(driving) as reader:
-        frames = reader.info.frames
-    return DEFAULT_STEP if frames is None else max(1, math.ceil(frames / MAX_LOOKS))
+        return reader.info.frames
 
 
-def _pictures(driving: Path, step: int, only: set[int] | None = None) -> Iterator[tuple[int, RgbImage]]:
-    """Every ``step``-th frame with its index, or those of ``only``; reading ends with the last of these."""
-    last = None if only is None else max(only)
+def _step(frames: int | None) -> int:
+    """Between the frames looked at first, of a video that announces so many."""
+    return DEFAULT_STEP if frames is None else max(1, -(-frames // MAX_LOOKS))
+
+
+def _pictures(driving: Path, wanted: Callable[[int], bool], last: int | None) -> Iterator[tuple[int, RgbImage]]:
+    """The wanted frames with their indices; reading ends with the last one."""
     with VideoReader(driving) as reader:
         for index, picture in enumerate(reader.pictures()):
-            if index % step == 0 and (only is None or index in only):
+            if wanted(index):
                 yield index, reader.frame(picture).image
             if index == last:
                 return

@@ -11,6 +11,7 @@ import torch
 
 from synhead.inference.fingerprint import ModelFingerprint
 from synhead.inference.keypoint_stream import rows
+from synhead.inference.recorded_faces import RecordedFaces
 from synhead.types import Keypoints
 
 MAX_FRAMES = 1_000_000
@@ -53,7 +54,8 @@ class MotionTemplate:
     """All frames' keypoints (float32, on the CPU) with times and durations as in the clip they were recorded from.
 
     ``rate``: frames a second. ``time_base``: seconds a timestamp unit. ``reference``: the frame whose pose is most
-    like a portrait's, where someone knew; else the first serves. Raises TemplateError if anything does not fit.
+    like a portrait's, where someone knew. ``faces``: those of the clip, by which it is found for each portrait. Without
+    either the first frame serves. Raises TemplateError if anything does not fit.
     """
 
     keypoints: Keypoints
@@ -63,6 +65,7 @@ class MotionTemplate:
     time_base: Fraction
     origin: TemplateOrigin
     reference: int | None = None
+    faces: RecordedFaces | None = None
 
     def __post_init__(self) -> None:
         position, jacobian = self.keypoints.position, self.keypoints.jacobian
@@ -79,6 +82,8 @@ class MotionTemplate:
             self.reference is None or 0 <= self.reference < count,
             f"it has no frame {self.reference} to refer to, only 0 to {count - 1}",
         )
+        _require(self.faces is None or len(self.faces) == count, "it has not one face for each frame")
+        _require(self.faces is None or self.faces.sound, "it has faces that are measured in part only")
 
     def __len__(self) -> int:
         return self.keypoints.position.shape[0]

@@ -2,6 +2,10 @@
 
 Tensors: ``position`` (frames k 2) and ``jacobian`` (frames k 2 2) in float32, ``times`` and ``durations`` (frames 2)
 in int64: numerators and denominators of seconds. The metadata entry ``synhead.motion`` is a :class:`Header`.
+
+A file has the lowest version that can hold it, so that older readers keep up as long as they can. Version 1 is the
+above. Version 2 adds the clip's faces: ``face_points`` (frames 468 2) in int16 and ``face_measures`` (frames 5) in
+float64, see RecordedFaces; its header is a :class:`HeaderWithFaces`.
 """
 
 from __future__ import annotations
@@ -21,14 +25,17 @@ from torch import Tensor
 from synhead.config import ConfigError, from_json, to_json
 from synhead.config.version import version
 from synhead.data.files import check_input, check_output, replacing
+from synhead.inference.face_shape import POINTS
 from synhead.inference.fingerprint import tensor_bytes
+from synhead.inference.recorded_faces import MEASURES, RecordedFaces
 from synhead.inference.template import MAX_FRAMES, MAX_KEYPOINTS, MotionTemplate, TemplateError, TemplateOrigin
 from synhead.types import Keypoints
 
 TEMPLATE_SUFFIXES = (".safetensors",)
-FORMAT_VERSION = 1
+MOTION_VERSION, FORMAT_VERSION = 1, 2
 HEADER = "synhead.motion"
 DTYPES = {"position": "F32", "jacobian": "F32", "times": "I64", "durations": "I64"}
+FACE_DTYPES = {"face_points": "I16", "face_measures": "F64"}
 MAX_INTEGER = 2**63 - 1
 
 
@@ -45,6 +52,21 @@ class Header:
     content: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FacesOrigin:
+    """See RecordedFaces."""
+
+    analyzer: str
+    announced: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderWithFaces(Header):
+    """Of version 2."""
+
+    faces: FacesOrigin
+
+
 def write_template(path: Path, template: MotionTemplate, *, inputs: Sequence[Path] = ()) -> None:
     """Write atomically: a failure leaves an earlier file as it was. MediaError for a path that must not be written."""
     target = check_output(path, inputs=inputs, suffixes=TEMPLATE_SUFFIXES)
@@ -55,13 +77,17 @@ def write_template(path: Path, template: MotionTemplate, *, inputs: Sequence[Pat
         "durations": _pairs(template.durations),
     }
     header = Header(
-        version=FORMAT_VERSION,
+        version=MOTION_VERSION,
         synhead=version(),
         origin=template.origin,
         rate=str(template.rate),
         time_base=str(template.time_base),
         reference=template.reference,
     )
+    if template.faces is not None:
+        faces = FacesOrigin(analyzer=template.faces.analyzer, announced=template.faces.announced)
+        header = HeaderWithFaces(**{**vars(header), "version": FORMAT_VERSION}, faces=faces)
+        tensors |= {"face_points": template.faces.points, "face_measures": template.faces.measures}
     header = replace(header, content=_content(header, tensors))
     with replacing(target) as temporary:
         temporary.write_bytes(save(tensors, metadata={HEADER: to_json(header)}))
@@ -76,8 +102,9 @@ def read_template(path: Path) -> MotionTemplate:
     try:
         with safe_open(path, framework="pt") as file:
             header = _header(path, (file.metadata() or {}).get(HEADER))
-            _check_tensors(path, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118 - no mapping
-            tensors = {name: file.get_tensor(name) for name in DTYPES}
+            dtypes = DTYPES | FACE_DTYPES if isinstance(header, HeaderWithFaces) else DTYPES
+            _check_tensors(path, {name: file.get_slice(name) for name in file.keys()}, dtypes)  # noqa: SIM118 - no mapping
+            tensors = {name: file.get_tensor(name) for name in dtypes}
     except SafetensorError as error:
         raise _damaged(path, f"no complete safetensors file: {error}") from error
     if _content(header, tensors) != header.content:
@@ -91,6 +118,7 @@ def read_template(path: Path) -> MotionTemplate:
             time_base=_fraction(header.time_base),
             origin=header.origin,
             reference=header.reference,
+            faces=_faces(header, tensors) if isinstance(header, HeaderWithFaces) else None,
         )
     except TemplateError as error:
         raise TemplateError(f"{path}: {error}") from error
@@ -114,21 +142,39 @@ def _header(path: Path, text: str | None) -> Header:
         raise TemplateError(
             f"{path} has template format {version}, this version reads up to {FORMAT_VERSION}; upgrade synhead"
         )
+    if version not in (MOTION_VERSION, FORMAT_VERSION):
+        raise _damaged(path, f"there is no template format {version}")
     try:
-        return from_json(Header, text)
+        return from_json(Header if version == MOTION_VERSION else HeaderWithFaces, text)
     except ConfigError as error:
         raise _damaged(path, str(error)) from error
 
 
-def _check_tensors(path: Path, found: dict[str, object]) -> None:
+def _faces(header: HeaderWithFaces, tensors: dict[str, Tensor]) -> RecordedFaces:
+    return RecordedFaces(
+        points=tensors["face_points"],
+        measures=tensors["face_measures"],
+        analyzer=header.faces.analyzer,
+        announced=header.faces.announced,
+    )
+
+
+def _check_tensors(path: Path, found: dict[str, object], dtypes: dict[str, str]) -> None:
     """Names, types and sizes, before anything is read."""
-    if found.keys() != DTYPES.keys():
-        raise _damaged(path, f"it has {', '.join(sorted(found)) or 'no tensors'}, not {', '.join(sorted(DTYPES))}")
+    if found.keys() != dtypes.keys():
+        raise _damaged(path, f"it has {', '.join(sorted(found)) or 'no tensors'}, not {', '.join(sorted(dtypes))}")
     shapes = {name: list(part.get_shape()) for name, part in found.items()}  # type: ignore[attr-defined]
     types = {name: part.get_dtype() for name, part in found.items()}  # type: ignore[attr-defined]
     frames, count = (shapes["position"] + [0, 0])[:2]
-    wanted = {"position": [frames, count, 2], "jacobian": [frames, count, 2, 2]}
-    if types != DTYPES or shapes != {**wanted, "times": [frames, 2], "durations": [frames, 2]}:
+    wanted = {
+        "position": [frames, count, 2],
+        "jacobian": [frames, count, 2, 2],
+        "times": [frames, 2],
+        "durations": [frames, 2],
+        "face_points": [frames, POINTS, 2],
+        "face_measures": [frames, MEASURES],
+    }
+    if types != dtypes or shapes != {name: wanted[name] for name in dtypes}:
         raise _damaged(path, f"its tensors have unexpected types or shapes {shapes}")
     if not (0 < frames <= MAX_FRAMES and 0 < count <= MAX_KEYPOINTS):
         raise _damaged(path, f"{frames} frames of {count} keypoints are not possible")
