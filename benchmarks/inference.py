@@ -373,6 +373,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.checkpoint and options.size:
+        sys.exit("--size goes with --preset: a checkpoint's weights have the size they were made for")
     if options.checkpoint:
         models = [load(path, device=options.device) for path in options.checkpoint]
     else:
