@@ -70,6 +70,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", nargs="+", default=["lite"], choices=tuple(PRESETS), help="untrained weights")
+    parser.add_argument("--size", type=int, help="side of the pictures of a --preset; default: the preset's own")
     parser.add_argument(
         "--checkpoint", type=Path, nargs="*", default=[], help="checkpoint folders, instead of --preset"
     )
@@ -372,8 +373,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
     if options.threads:
         torch.set_num_threads(options.threads)
-    models = [untrained(name, device=options.device) for name in options.preset if not options.checkpoint]
-    models += [load(path, device=options.device) for path in options.checkpoint]
+    if options.checkpoint and options.size:
+        sys.exit("--size goes with --preset: a checkpoint's weights have the size they were made for")
+    if options.checkpoint:
+        models = [load(path, device=options.device) for path in options.checkpoint]
+    else:
+        models = [untrained(name, device=options.device, size=options.size) for name in options.preset]
     results: list[Result] = []
     wrong: list[str] = []
     extra: dict[str, object] = {}

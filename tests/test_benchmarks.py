@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -17,12 +18,17 @@ import numpy as np
 import pytest
 import torch
 
+from synhead.app.models import untrained
 from synhead.config import preset
 from synhead.data.face_points import save_points
+from synhead.data.image import write_image
+from synhead.inference.engine import Engine
 from synhead.model.talking_head import TalkingHead
 from synhead.types import FacePoint
+from synhead.weights import checkpoint
 from synhead.weights.checkpoint import load, save
 from tests.data.clip_factory import write_shard, write_video
+from tests.inference.conftest import blobs
 
 ROOT = Path(__file__).parents[1]
 TWELVE = replace(preset("tiny"), keypoints=replace(preset("tiny").keypoints, count=12, detail="patches"))
@@ -147,6 +153,89 @@ def test_inference_checks_animates_and_survives_a_case_that_fails(
     assert [result["engine"] for result in report["results"]] == ["published", "prepared"]
     assert report["end_to_end"]["tiny"]["fps"] > 0
     assert report["against_s"] > 0
+
+
+def test_inference_at_another_size(capsys: pytest.CaptureFixture[str]) -> None:
+    given = "--preset tiny --size 128 --engine eager prepared --rounds 1 --calls 1 --device cpu --check"
+    assert script("inference")["main"](given.split()) == 0
+    assert "tiny prepared fp32 batch 1: 0.0" in capsys.readouterr().out
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> list[str]:
+    """What engines.py is given: a photo and a clip."""
+    write_image(tmp_path / "photo.png", blobs(0, 128))
+    video = write_video(tmp_path / "v.mp4", frames=9, size=64)
+    return f"--source {tmp_path / 'photo.png'} --driving {video} --json {tmp_path / 'e.json'}".split()
+
+
+def test_engines_are_compared_in_both_precisions_and_sizes(
+    engines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noisy = checkpoint.save(untrained("tiny"), tmp_path / "noisy")  # said to be trained, so bf16 is too far off
+    given = ["--checkpoint", str(noisy), "--engine", "prepared", "--times", "1", "2", "--batch", "1", "3"]
+    assert script("engines")["main"]([*engines, *given]) == 1
+    report = json.loads((tmp_path / "e.json").read_text())
+    assert report["failed"] == []
+    rows = report["rows"]
+    assert [row["batch"] for row in rows] == [1, 3] * 4
+    assert [row["size"] for row in rows] == [64] * 4 + [128] * 4
+    assert all(row["agrees"] and row["mean"] < 0.1 for row in rows if row["precision"] == "fp32")
+    assert all(row["mean"] > 0.1 for row in rows if row["precision"] == "bf16")
+    assert not all(row["agrees"] for row in rows)
+    assert "128 px: frames spread by" in capsys.readouterr().out
+
+
+def test_engines_that_differ_or_fail_are_told(
+    engines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("engines")
+    replaced, real = module["main"].__globals__, module["build"]
+
+    def build(model: TalkingHead, name: str, *rest: Any) -> Engine:
+        if name == "native":
+            raise RuntimeError("out of memory")
+        if name == "prepared":
+            model = copy.deepcopy(model)
+            model.decoder.head.bias.data += 0.02
+        return real(model, name, *rest)
+
+    replaced["build"] = build
+    given = ["--preset", "tiny", "--engine", "eager", "prepared", "native", "--precision", "fp32", "--batch", "1"]
+    assert module["main"]([*engines, *given]) == 1
+    report = json.loads((tmp_path / "e.json").read_text())
+    assert {row["engine"]: row["agrees"] for row in report["rows"]} == {"eager": True, "prepared": False}
+    assert report["failed"] == ["tiny 64 px native fp32 batch 1 FAILED: RuntimeError: out of memory"]
+    assert "DIFFERS" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_engines_look_into_the_graph(engines: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    assert (
+        script("engines")["main"]([*engines, "--preset", "tiny", "--times", "2", "--engine", "onnx", "--batch", "2"])
+        == 0
+    )
+    (row,) = json.loads((tmp_path / "e.json").read_text())["rows"]
+    assert 0 < row["image"] <= 1e-3
+
+
+def test_stretched_weights_see_the_same_tokens() -> None:
+    model = untrained("tiny")
+    larger = script("engines")["stretch"](model, 2)
+    assert larger.config.image_size == 128
+    for scale in model.config.scales:
+        small, large = (m.appearance_compensation.projection(s) for m, s in ((model, scale), (larger, 2 * scale)))
+        feature = torch.randn(1, model.config.width(scale), scale, scale)
+        tokens = small.to_tokens(feature)
+        torch.testing.assert_close(large.to_tokens(doubled(feature)), tokens, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(large.to_feature(tokens), doubled(small.to_feature(tokens)))
+    assert torch.equal(larger.decoder.head.weight, model.decoder.head.weight)
+
+
+def doubled(feature: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.interpolate(feature, scale_factor=2, mode="nearest")
 
 
 @pytest.mark.slow

@@ -38,6 +38,12 @@ def test_untrained_weights_are_the_same_at_every_call() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_untrained_weights_for_other_pictures() -> None:
+    assert untrained("tiny").config.image_size == 64
+    larger = untrained("tiny", size=128)
+    assert larger.observe(torch.zeros(1, 3, 128, 128)).features.keys() == {16, 32, 64, 128}
+
+
 def test_loading_tells_trained_from_untrained(tiny: Path) -> None:
     assert load(ModelChoice(checkpoint=str(tiny))).trained
     assert not load(ModelChoice(preset="tiny")).trained

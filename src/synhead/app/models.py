@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -92,14 +92,15 @@ def load(choice: ModelChoice, *, device: torch.device | str = "cpu") -> LoadedMo
     return LoadedModel(model=model, name=facts.name, trained=facts.trained, notes=facts.notes)
 
 
-def untrained(preset: str, *, device: torch.device | str = "cpu") -> TalkingHead:
-    """A model of that preset with random weights, the same at every call."""
+def untrained(preset: str, *, device: torch.device | str = "cpu", size: int | None = None) -> TalkingHead:
+    """A model of that preset with random weights, the same at every call. ``size``: of its pictures, if another."""
     import torch
 
     from synhead.config import preset as configuration
     from synhead.model.talking_head import TalkingHead
 
     config = configuration(preset)
+    config = config if size is None else replace(config, image_size=size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         return TalkingHead(config).to(device).eval()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from synhead.config import ConfigError
 from synhead.data.files import check_input
@@ -43,15 +43,18 @@ class OnnxEngine(EagerEngine):
         return "onnx"
 
     def render(self, source: SourceFeatures, driving: Keypoints) -> UInt8[NDArray[np.uint8], "b h w 3"]:
-        """See Engine. In batches of the exported size; the last is filled up."""
+        """See Engine."""
+        return to_pixels(torch.from_numpy(self.images(source, driving))).numpy()
+
+    def images(self, source: SourceFeatures, driving: Keypoints) -> Float[NDArray[np.float32], "b 3 h w"]:
+        """The graph's output, RGB in [-1, 1], not clamped. In batches of the exported size; the last is filled up."""
         count = driving.position.shape[0]
-        pictures: list[NDArray[np.uint8]] = []
+        parts: list[NDArray[np.float32]] = []
         for start in range(0, count, self._batch):
             rows = torch.arange(start, start + self._batch).clamp_(max=count - 1)
             part = Keypoints(position=driving.position[rows], jacobian=driving.jacobian[rows])
-            image = run_session(self._session, self._names, frame_inputs(source, part, self.model.config))
-            pictures.append(to_pixels(torch.from_numpy(image)).numpy())
-        return np.concatenate(pictures)[:count]
+            parts.append(run_session(self._session, self._names, frame_inputs(source, part, self.model.config)))
+        return np.concatenate(parts)[:count]
 
 
 def _session(model: TalkingHead, path: Path) -> InferenceSession:
