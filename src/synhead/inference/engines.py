@@ -57,7 +57,7 @@ def engine_named(name: str) -> EngineName:
 
 
 def default_engine(device: torch.device) -> EngineName:
-    """``prepared`` on a CPU. ``eager`` on a GPU, where the others have not been run yet (docs/speed.md)."""
+    """``prepared`` on a CPU. ``eager`` on a GPU, where ``compiled`` is faster after a minute (docs/speed.md)."""
     return "prepared" if device.type == "cpu" else "eager"
 
 
