@@ -7,6 +7,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from PIL import Image
 from synhead.app.cli import main
 from synhead.config import presets
 from synhead.data.face_points import save_points
+from synhead.model.talking_head import TalkingHead
 from synhead.training.preparation import run as preparation
 from synhead.types import FacePoint
+from synhead.weights.checkpoint import save
 from tests.app.test_prepare import RedSquares, write_face_video
 
 ROOT = Path(__file__).parents[1]
@@ -40,8 +43,11 @@ def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(preparation, "open_detector", RedSquares)
     monkeypatch.setattr(preparation, "_in_processes", in_order)
-    monkeypatch.setattr(presets, "PRESETS", dict.fromkeys(("paper", "base"), presets.PRESETS["tiny"]))
+    tiny = presets.PRESETS["tiny"]
+    led = replace(tiny, keypoints=replace(tiny.keypoints, count=len(FacePoint)))
+    monkeypatch.setattr(presets, "PRESETS", dict.fromkeys(("paper", "base"), led))
     monkeypatch.chdir(tmp_path)
+    save(TalkingHead(led), tmp_path / "start", trained=False)  # what benchmarks/keypoints.py would have made
     (tmp_path / "videos").mkdir()
     for seed in (1, 2):
         write_face_video(tmp_path / "videos" / f"{seed}.mp4", seed=seed, frames=26, shift=30 * seed - 30)
