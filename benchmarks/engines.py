@@ -276,8 +276,11 @@ def stretch(model: TalkingHead, times: int) -> TalkingHead:
                 wanted[target] = repeat(value, "(p q c) ... -> (p u q v c) ...", p=patch, q=patch, u=times, v=times)
             else:
                 wanted[target] = value
-        elif not name.endswith("downscale.weight"):  # a constant of the size
+        elif value.shape == wanted[target].shape:
             wanted[target] = value
+        elif model.config.keypoints.detail == "patches" and name == "keypoint_detector.downscale.weight":
+            wanted[target] = repeat(value, "e c p q -> e c (p u) (q v)", u=times, v=times) / times**2
+        # else a blur, which is a constant of the size
     larger.load_state_dict(wanted)
     return larger
 

@@ -234,6 +234,14 @@ def test_stretched_weights_see_the_same_tokens() -> None:
     assert torch.equal(larger.decoder.head.weight, model.decoder.head.weight)
 
 
+def test_stretched_weights_see_the_same_patches() -> None:
+    model = TalkingHead(TWELVE).eval()
+    larger, picture = script("engines")["stretch"](model, 2), torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        seen = [m.keypoint_detector.downscale(each) for m, each in ((model, picture), (larger, doubled(picture)))]
+    torch.testing.assert_close(*seen, atol=1e-5, rtol=1e-4)
+
+
 def doubled(feature: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.interpolate(feature, scale_factor=2, mode="nearest")
 

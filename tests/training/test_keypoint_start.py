@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from synhead.config import preset
+from synhead.config import ConfigError, preset
 from synhead.data.pairs import PairBatch
 from synhead.model.keypoints import KeypointDetector
 from synhead.training.keypoint_start import KeypointFigures, KeypointStart, held_out_figures, train_keypoints
@@ -57,6 +57,11 @@ def test_it_learns_where_the_landmarks_are() -> None:
     assert before.landmarks_px > 5
     assert after.landmarks_px < before.landmarks_px / 2
     assert after.landmarks_px == pytest.approx(seen[-1].landmarks_px, rel=0.6)
+
+
+def test_a_detector_of_too_few_keypoints_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 12 keypoints"):
+        train_keypoints(KeypointDetector(TINY), Spots(), KeypointStart(steps=1), torch.device("cpu"))
 
 
 def test_figures_are_pixels_over_pictures_with_a_face() -> None:

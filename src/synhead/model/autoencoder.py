@@ -165,8 +165,9 @@ class ImageDecoder(nn.Module):
         Blending is in the precision of ``warped``: float32 keeps all of the photograph's levels.
         """
         image: Tensor = self.head(hidden)
-        if self.mask is None or warped is None:
+        if self.mask is None:
             return Drawing(image=image, drawn=None)
+        assert warped is not None
         drawn = torch.sigmoid(upcast(self.mask(hidden)))
         return Drawing(image=torch.lerp(warped, upcast(image), drawn), drawn=drawn)
 

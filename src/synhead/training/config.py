@@ -171,7 +171,8 @@ def override(config: RunConfig, changes: Mapping[str, object]) -> RunConfig:
 
 def recipe(name: RecipeName, model: ModelConfig) -> RunConfig:
     """``published``: spec C and D as they are. ``synhead``: ours, for few people and no ImageNet VGG19: bf16,
-    warm-up and cosine, an average of the whole model, structural terms, balanced and augmented pairs.
+    warm-up and cosine, an average of the whole model, pixels and structure before random features, no I_g^1,
+    appearance codes from a quarter of the driving images, dead codes moved, balanced and augmented pairs.
     """
     data = DataConfig(size=model.image_size)
     if name == "published":
@@ -180,13 +181,19 @@ def recipe(name: RecipeName, model: ModelConfig) -> RunConfig:
         batch=32,
         iterations=40_000,
         gradient_norm=10.0,
+        dead_codes="split",
+        restart_every=400,
         optimizer=OptimizerConfig(rate=2e-4, schedule="cosine", warmup=200),
         ema=EmaConfig(decay=0.998, scope="all"),
         execution=ExecutionConfig(precision="bf16"),  # not compiled: it takes minutes (docs/training.md)
         every=EveryConfig(log=50, image=1000, validate=1000, checkpoint=2000),
     )
     losses = LossConfig(
-        perceptual="vgg19-random", perceptual_factors=(2, 4, 8), weights=LossWeights(ms_ssim=1.0, laplacian=1.0)
+        perceptual="vgg19-random",
+        perceptual_factors=(2, 4, 8),
+        appearance_share=0.25,
+        # random features weigh 20 times the pixels unless held back, and colours drift
+        weights=LossWeights(pixel=10.0, perceptual=0.5, low_resolution=0.0, ms_ssim=1.0, laplacian=1.0),
     )
     data = DataConfig(
         size=model.image_size,

@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from synhead.config import require
 from synhead.data.pairs import PairBatch, PairSource
 from synhead.losses.keypoints import equivariance_jacobian_loss, equivariance_value_loss
 from synhead.losses.regions import landmark_loss, opening_loss
 from synhead.model.keypoints import KeypointDetector
 from synhead.training.randomness import warps_for
-from synhead.types import Keypoints
+from synhead.types import FacePoint, Keypoints
 
 __all__ = ["KeypointFigures", "KeypointStart", "held_out_figures", "train_keypoints"]
 
@@ -60,7 +61,11 @@ def train_keypoints(
     *,
     every: int = 100,
 ) -> None:
-    """Train ``detector`` in place on ``device``; ``pairs`` come with landmarks. Figures of every ``every``-th step."""
+    """Train ``detector`` in place on ``device``; ``pairs`` come with landmarks. Figures of every ``every``-th step.
+
+    Raises ConfigError for a detector of fewer keypoints than there are landmarks.
+    """
+    require(detector.logits.out_channels >= len(FacePoint), f"a model of at least {len(FacePoint)} keypoints is needed")
     detector.train()
     optimizer = torch.optim.Adam(detector.parameters(), lr=config.rate, betas=(0.9, 0.99))
     for step in range(1, config.steps + 1):
