@@ -25,7 +25,7 @@ def test_names_lead_to_engines(model):
 
 def test_what_is_taken_unless_named():
     assert default_engine(torch.device("cpu")) == "prepared"
-    assert default_engine(torch.device("cuda")) == "eager"
+    assert default_engine(torch.device("cuda")) == "prepared"
 
 
 @pytest.mark.parametrize(

@@ -162,15 +162,6 @@ def test_compiled_falls_back_aloud(model, portrait, monkeypatch, caplog):
     assert np.abs(drawn(engine, portrait) - drawn(EagerEngine(model), portrait)).max() <= 1
 
 
-def test_filling_up_repeats_the_last(model):
-    driving = EagerEngine(model).keypoints(FRAMES[:3])
-    filled = fast._fill_up(driving, 5)
-    assert filled.position.shape[0] == filled.jacobian.shape[0] == 5
-    assert torch.equal(filled.position[:3], driving.position)
-    assert torch.equal(filled.position[4], driving.position[2])
-    assert fast._fill_up(driving, 3) is driving
-
-
 def test_loading_and_drawing_import_no_compiler(tmp_path, model):
     checkpoint.save(model, tmp_path / "tiny")
     code = f"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -44,12 +46,50 @@ def warp(
     feature: Float[Tensor, "b c s s"], grid: Float[Tensor, "b h w 2"], *, outside: Outside = "zeros"
 ) -> Float[Tensor, "b c s s"]:
     """Backward warp of a feature by a flow of any size, resized to the feature first."""
+    if outside == "zeros" and fusible(feature):
+        from synhead.geometry.fused_warp import fused_warp  # noqa: PLC0415 - Triton exists on GPU builds only
+
+        return fused_warp(feature, grid)
     return sample(feature, resize_grid(grid, feature.shape[-1]), outside=outside)
 
 
 def occlude(feature: Float[Tensor, "b c s s"], visibility: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c s s"]:
     """Multiply by the visibility, resized to the feature first."""
     return feature * resize(visibility, feature.shape[-1]).to(feature.dtype)
+
+
+def warp_occluded(
+    feature: Float[Tensor, "b c s s"], grid: Float[Tensor, "b h w 2"], visibility: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b c s s"]:
+    """``occlude(warp(feature, grid), visibility)``."""
+    if fusible(feature) and grid.shape[1:3] == visibility.shape[2:]:
+        from synhead.geometry.fused_warp import fused_warp  # noqa: PLC0415
+
+        return fused_warp(feature, grid, visibility)
+    return occlude(warp(feature, grid), visibility)
+
+
+def warp_taps(
+    feature: Float[Tensor, "b c s s"], grid: Float[Tensor, "b h w 2"], target: int
+) -> Float[Tensor, "b c t2 t2"]:
+    """``warp`` at the pixels alone that an aligned-corners resize to ``target`` reads: see :func:`merge_taps`."""
+    side = feature.shape[-1]
+    if fusible(feature):
+        from synhead.geometry.fused_warp import fused_warp  # noqa: PLC0415
+
+        return fused_warp(feature, grid, index=taps(side, target, grid)[0])
+    return sample(feature, tap_grid(grid, side, target))
+
+
+@cache
+def _triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def fusible(feature: Tensor) -> bool:
+    """Whether the fused kernel serves: a GPU, half precision, no gradients, no compiler at work."""
+    half = feature.dtype in (torch.bfloat16, torch.float16)
+    return half and feature.is_cuda and not torch.is_grad_enabled() and not torch.compiler.is_compiling() and _triton()
 
 
 def tap_grid(grid: Float[Tensor, "b h w 2"], size: int, target: int) -> Float[Tensor, "b t2 t2 2"]:

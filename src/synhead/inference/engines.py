@@ -20,14 +20,16 @@ EngineName = Literal["eager", "prepared", "native", "compiled", "onnx"]
 
 ENGINES: Mapping[EngineName, str] = {
     "eager": "the plain modules, one by one",
-    "prepared": "codes and positions projected once, norms folded, Winograd on CPUs (fp32: equal up to rounding)",
+    "prepared": "codes and positions projected once, norms folded; CPUs: Winograd; GPUs: CUDA graphs, in bf16 "
+    "fused kernels (fp32: equal up to rounding)",
     "native": "prepared, with C kernels for CPUs, compiled at first use and kept (fp32: equal up to rounding)",
     "compiled": "prepared, through TorchInductor with static shapes; CUDA graphs on a GPU; slow first frame",
     "onnx": "a graph written by synhead export, run by onnxruntime on the CPU in fp32",
 }
 PRECISIONS: Mapping[Precision, str] = {
     "fp32": "float32 throughout, TF32 off",
-    "bf16": "convolutions and products in bfloat16, coordinates in float32: rounds, about 1/255 on average",
+    "bf16": "convolutions and products in bfloat16, coordinates in float32 (GPUs: TF32 in the keypoint detector): "
+    "rounds, about 1/255 on average",
 }
 
 
@@ -57,8 +59,9 @@ def engine_named(name: str) -> EngineName:
 
 
 def default_engine(device: torch.device) -> EngineName:
-    """``prepared`` on a CPU. ``eager`` on a GPU, where ``compiled`` is faster after a minute (docs/speed.md)."""
-    return "prepared" if device.type == "cpu" else "eager"
+    """``prepared`` on CPUs and GPUs: the fastest that starts at once (docs/speed.md)."""
+    del device
+    return "prepared"
 
 
 def make_engine(model: TalkingHead, options: EngineOptions | None = None) -> Engine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
@@ -18,6 +18,7 @@ from synhead.data.image import RgbImage
 from synhead.inference.engine import Precision, true_fp32
 from synhead.inference.frame_graph import FrameGraph, from_pixels, source_tensors, to_pixels
 from synhead.inference.prepared import prepare, project_codes
+from synhead.inference.replay import Replayed, fill_up
 from synhead.model.talking_head import TalkingHead
 from synhead.nn.native import Kernels
 from synhead.types import Keypoints, NDArray, SourceFeatures
@@ -47,9 +48,9 @@ class Pending:
 class FastEngine:
     """Codes projected once, the source cached in the layout that a frame reads it in, weights prepared.
 
-    A CPU renders one frame at a time, which keeps its caches warm; a GPU renders the batch it is given. ``compiled``:
-    one static graph (on a GPU replayed as a CUDA graph); batches smaller than an earlier one are filled up, so that no
-    second graph is made.
+    A CPU renders one frame at a time, which keeps its caches warm. A GPU renders the batch it is given, recorded as a
+    CUDA graph at the first batch of a size; smaller ones are filled up. In half precision it draws by Triton kernels.
+    ``compiled``: one static graph by TorchInductor instead, for the largest batch so far.
     """
 
     def __init__(
@@ -66,12 +67,20 @@ class FastEngine:
         self._device = next(model.parameters()).device
         half = precision == "bf16"
         self._dtype = torch.bfloat16 if half and kernels is None else torch.float32  # the kernels read float32
-        prepared = prepare(model, half=half, kernels=kernels)
+        fused = half and not compiled and has_triton(self._device)
+        prepared = prepare(model, half=half, kernels=kernels, fused=fused)
         self._detector = prepared.keypoint_detector
-        self._graph = FrameGraph(prepared, project_codes(model, self._dtype))
+        self._graph = FrameGraph(prepared, project_codes(model, self._dtype, padded=fused))
+        self.compiled = compiled and can_compile(self._device)
         self._draw: Callable[..., Tensor] = _compile(self._pixels, self._device) if compiled else self._pixels
-        self._graph_batch = 1 if compiled and can_compile(self._device) else 0
-        self._sender = torch.cuda.Stream() if self._device.type == "cuda" else None
+        self._largest = 1
+        self._sender: torch.cuda.Stream | None = None
+        self._replayed: Replayed | None = None
+        self._located: Replayed | None = None
+        if self._device.type == "cuda":
+            self._sender = torch.cuda.Stream()
+            self._located = Replayed(self._points, batched=1)
+            self._replayed = None if self.compiled else Replayed(self._drawn, batched=2)
 
     @property
     def name(self) -> str:
@@ -114,13 +123,17 @@ class FastEngine:
 
     def keypoints(self, frames: Sequence[RgbImage]) -> Keypoints:
         """See Engine."""
-        with torch.inference_mode(), true_fp32():
+        with torch.inference_mode(), self._convolutions():
             return self.locate(self._upload(frames))
 
     def locate(self, frames: UInt8[Tensor, "b h w 3"]) -> Keypoints:
         """``keypoints`` of pictures that are on the device already."""
+        position, jacobian = (self._located or self._points)(frames)
+        return Keypoints(position=position, jacobian=jacobian)
+
+    def _points(self, frames: UInt8[Tensor, "b h w 3"]) -> tuple[Tensor, ...]:
         found: Keypoints = self._detector(from_pixels(frames))
-        return found
+        return found.position, found.jacobian
 
     def render(self, source: SourceFeatures, driving: Keypoints) -> Pixels:
         """See Engine."""
@@ -142,22 +155,23 @@ class FastEngine:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _draw_part(self, source: SourceFeatures, driving: Keypoints) -> Tensor:
+        tensors = source_tensors(source, self.model.config)
+        if self._replayed is not None:
+            return self._replayed(driving.position, driving.jacobian, *tensors)[0]
+        if not self.compiled:
+            return self._draw(driving.position, driving.jacobian, tensors)
         count = driving.position.shape[0]
-        if self._graph_batch:
-            self._graph_batch = max(self._graph_batch, count)
-            driving = _fill_up(driving, self._graph_batch)
-            if self._device.type == "cuda":
-                torch.compiler.cudagraph_mark_step_begin()
-        drawn = self._draw(driving.position, driving.jacobian, source_tensors(source, self.model.config))
-        return drawn[:count].clone() if self._graph_batch else drawn  # a graph's own output is overwritten by the next
+        self._largest = max(self._largest, count)
+        position, jacobian = (fill_up(part, self._largest) for part in (driving.position, driving.jacobian))
+        if self._device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()
+        return self._draw(position, jacobian, tensors)[:count].clone()  # the graph's own output is overwritten
 
     def _pixels(self, position: Tensor, jacobian: Tensor, source: tuple[Tensor, ...]) -> Tensor:
         return to_pixels(self._graph(position, jacobian, source))
 
-    @property
-    def compiled(self) -> bool:
-        """Whether drawing goes through one static graph."""
-        return self._graph_batch > 0
+    def _drawn(self, position: Tensor, jacobian: Tensor, *source: Tensor) -> tuple[Tensor, ...]:
+        return (self._pixels(position, jacobian, source),)
 
     @property
     def drawing_model(self) -> TalkingHead:
@@ -168,9 +182,13 @@ class FastEngine:
         """The modes that :meth:`draw` and :meth:`locate` are to be called in: no gradients, this precision."""
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())
-        stack.enter_context(true_fp32())
+        stack.enter_context(self._convolutions())
         stack.enter_context(torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16"))
         return stack
+
+    def _convolutions(self) -> AbstractContextManager[None]:
+        """In bf16 what is left in float32 goes by TF32: it moves the keypoints of ``weights/base`` by 0.002 px."""
+        return true_fp32() if self._precision == "fp32" else nullcontext()
 
     def _upload(self, images: Sequence[RgbImage]) -> UInt8[Tensor, "b h w 3"]:
         batch = torch.from_numpy(np.stack(images))
@@ -189,10 +207,15 @@ class FastEngine:
         return Pending(host, arrived)
 
 
+def has_triton(device: torch.device) -> bool:
+    """Whether the Triton kernels run there."""
+    return device.type == "cuda" and find_spec("triton") is not None
+
+
 def can_compile(device: torch.device) -> bool:
     """Whether TorchInductor has its compiler: Triton on a GPU, a C++ compiler on a CPU."""
     if device.type == "cuda":
-        return find_spec("triton") is not None
+        return has_triton(device)
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
@@ -210,14 +233,3 @@ def _compile(function: Callable[..., Tensor], device: torch.device) -> Callable[
 def _slice(driving: Keypoints, start: int, count: int) -> Keypoints:
     rows = slice(start, start + count)
     return replace(driving, position=driving.position[rows], jacobian=driving.jacobian[rows])
-
-
-def _fill_up(driving: Keypoints, count: int) -> Keypoints:
-    """Repeats the last keypoints up to ``count``."""
-    missing = count - driving.position.shape[0]
-    if not missing:
-        return driving
-    return Keypoints(
-        position=torch.cat([driving.position, driving.position[-1:].expand(missing, -1, -1)]),
-        jacobian=torch.cat([driving.jacobian, driving.jacobian[-1:].expand(missing, -1, -1, -1)]),
-    )

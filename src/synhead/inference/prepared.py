@@ -18,7 +18,7 @@ from synhead.inference.native_model import use_kernels
 from synhead.model.autoencoder import Fusion
 from synhead.model.codebook import RetrievalTransformer
 from synhead.model.talking_head import TalkingHead
-from synhead.nn.attention import PositionedAttention, RetrievalLayer
+from synhead.nn.attention import PositionedAttention, RetrievalLayer, padded_heads
 from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample, WinogradConv2d
 from synhead.nn.hourglass import DownBlock, UpBlock
@@ -40,12 +40,15 @@ class CodeMemories:
     appearance: CodeMemory | None
 
 
-def project_codes(model: TalkingHead, dtype: torch.dtype) -> CodeMemories:
-    """Cross-attention keys and values of all codes, computed in the weights' precision and kept in ``dtype``."""
+def project_codes(model: TalkingHead, dtype: torch.dtype, *, padded: bool = False) -> CodeMemories:
+    """Cross-attention keys and values of all codes, computed in the weights' precision and kept in ``dtype``.
+
+    ``padded``: heads filled up as the Triton blocks want them.
+    """
     with torch.no_grad():
         return CodeMemories(
-            motion=_cast_memory(model.motion_compensation.memory(), dtype),
-            appearance=_cast_memory(model.appearance_compensation.memory(), dtype),
+            motion=_cast_memory(model.motion_compensation.memory(), dtype, padded=padded),
+            appearance=_cast_memory(model.appearance_compensation.memory(), dtype, padded=padded),
         )
 
 
@@ -64,11 +67,12 @@ def fold(model: TalkingHead) -> TalkingHead:
     return copy
 
 
-def prepare(model: TalkingHead, *, half: bool, kernels: Kernels | None = None) -> TalkingHead:
+def prepare(model: TalkingHead, *, half: bool, kernels: Kernels | None = None, fused: bool = False) -> TalkingHead:
     """A copy for inference that shares unchanged weights with ``model``; to be run under autocast if ``half``.
 
     ``kernels`` compute what they can, in float32. ``half``: what autocast would cast at every call is cast here, and
-    upsampling goes by phases. With neither, on a CPU, a wide model's large convolutions go by NNPACK's Winograd.
+    upsampling goes by phases; ``fused``: and drawing by the Triton kernels. With neither, on a CPU, a wide model's
+    large convolutions go by NNPACK's Winograd.
     """
     copy = fold(model)
     if kernels is not None:
@@ -77,6 +81,10 @@ def prepare(model: TalkingHead, *, half: bool, kernels: Kernels | None = None) -
             _cast(copy)
     elif half:
         _half_precision(copy)
+        if fused:
+            from synhead.inference.triton_model import use_triton  # noqa: PLC0415 - Triton exists on GPU builds only
+
+            use_triton(copy)
     elif next(model.parameters()).device.type == "cpu" and min(model.config.feature_widths) >= _WIDE:
         _winograd(copy)
     else:
@@ -140,10 +148,11 @@ def _channels_last(model: TalkingHead) -> None:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _cast_memory(memory: CodeMemory | None, dtype: torch.dtype) -> CodeMemory | None:
+def _cast_memory(memory: CodeMemory | None, dtype: torch.dtype, *, padded: bool) -> CodeMemory | None:
     if memory is None:
         return None
-    return CodeMemory(
-        keys=tuple(key.to(dtype).contiguous() for key in memory.keys),
-        values=tuple(value.to(dtype).contiguous() for value in memory.values),
-    )
+
+    def cast(part: Tensor) -> Tensor:
+        return (padded_heads(part) if padded else part).to(dtype).contiguous()
+
+    return CodeMemory(keys=tuple(map(cast, memory.keys)), values=tuple(map(cast, memory.values)))

@@ -55,7 +55,7 @@ class RetrievalTransformer(nn.Module):
         ignored: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b n c"]:
         """``ignored``: keys masked in the self-attention of the first layer only (spec B.6 step 2)."""
-        for i, layer in enumerate(self._layers()):
+        for i, layer in enumerate(self.layers):
             codes = memory.keys[i][:, rows], memory.values[i][:, rows]
             tokens = layer(tokens, self.position, codes, ignored if i == 0 else None)
         return tokens

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from synhead.config import ModelConfig
 from synhead.geometry.grid import displace, displacement_px
-from synhead.geometry.warp import merge_taps, resize, sample, tap_grid, warp
+from synhead.geometry.warp import merge_taps, resize, warp, warp_taps
 from synhead.model.codebook import Codebook, RetrievalTransformer
 from synhead.nn.blocks import Downsample, ResBlock, Upsample, conv3x3, group_norm
 from synhead.nn.precision import upcast
@@ -42,7 +42,7 @@ class WarpedSource:
         if self.whole is not None:
             return resize(self.whole if pointwise is None else pointwise(self.whole), size)
         side = self.source.shape[-1]
-        pixels = sample(self.source, tap_grid(self.grid, side, size))
+        pixels = warp_taps(self.source, self.grid, size)
         return merge_taps(pixels if pointwise is None else pointwise(pixels), side, size)
 
 
@@ -73,17 +73,19 @@ class MotionQuery(nn.Module):
         self.guide = nn.Conv2d(2 * width, width, 1)
         self.merge = nn.Conv2d(2 * width, width, 1)
 
+    def encode(self, heatmaps: Float[Tensor, "b k h w"], side: int) -> Float[Tensor, "b c t t"]:
+        """What the query reads of F_kp^d; the same at every scale."""
+        return F.relu(self.heatmaps(resize(heatmaps, side)))
+
     def forward(
         self,
         scale: int,
         feature: Float[Tensor, "b c t t"],
         warped: Float[Tensor, "b e t t"],
-        heatmaps: Float[Tensor, "b k h w"],
+        keypoints: Float[Tensor, "b c t t"],
     ) -> Float[Tensor, "b c t t"]:
-        """``warped``: of the size of ``feature``."""
-        side = feature.shape[-1]
+        """``warped``: of the size of ``feature``; ``keypoints``: see :meth:`encode`."""
         appearance = F.relu(self.warped[str(scale)](warped))
-        keypoints = F.relu(self.heatmaps(resize(heatmaps, side)))
         guide = self.guide(torch.cat([appearance, keypoints], dim=1))
         query: Tensor = self.merge(torch.cat([feature, guide], dim=1))
         return query
@@ -148,15 +150,19 @@ class MotionCompensation(nn.Module):
         """Cross-attention keys and values of the codes, once per set of weights."""
         return self.transformer.memory(self.codebook)
 
+    def guide(self, heatmaps: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c t t"] | None:
+        """What the queries of all scales read of the driving heat maps F_kp^d, once; None if they do not."""
+        return None if self.query is None else self.query.encode(heatmaps, self.side)
+
     def forward(
         self,
         scale: int,
         source: Float[Tensor, "b c s s"],
         motion: Motion,
-        heatmaps: Float[Tensor, "b k h w"],
+        guide: Float[Tensor, "b d t t"] | None,
         memory: CodeMemory,
     ) -> MotionStep:
-        """``source``: F_s^i; ``motion``: M^{i-1} and O^{i-1}; ``heatmaps``: F_kp^d."""
+        """``source``: F_s^i; ``motion``: M^{i-1} and O^{i-1}; ``guide``: see :meth:`guide`."""
         flow_px = displacement_px(motion.grid)
         if scale not in self.scales:
             return MotionStep(motion=motion, residual_px=torch.zeros_like(flow_px), feature=None)
@@ -164,7 +170,7 @@ class MotionCompensation(nn.Module):
         warped = WarpedSource(source, motion.grid)
         query = feature
         if self.query is not None:
-            query = self.query(scale, feature, warped.resized(feature.shape[-1]), heatmaps)
+            query = self.query(scale, feature, warped.resized(feature.shape[-1]), guide)
         tokens = rearrange(query, "b c h w -> b (h w) c")
         tokens = self.transformer(tokens, memory, self.codebook.rows[scale])
         retrieved = rearrange(tokens, "b (h w) c -> b c h w", h=self.side)
@@ -200,16 +206,20 @@ class NoMotionCompensation(nn.Module):
         """No codes."""
         return
 
+    def guide(self, heatmaps: Float[Tensor, "b k h w"]) -> None:
+        """Nothing is asked."""
+        del heatmaps
+
     def forward(
         self,
         scale: int,
         source: Float[Tensor, "b c s s"],
         motion: Motion,
-        heatmaps: Float[Tensor, "b k h w"],
+        guide: None,
         memory: None,
     ) -> MotionStep:
         """The motion as it is."""
-        del scale, source, heatmaps, memory
+        del scale, source, guide, memory
         return MotionStep(motion=motion, residual_px=torch.zeros_like(displacement_px(motion.grid)), feature=None)
 
     def code(self, start: Float[Tensor, "b h w 2"], traces: tuple[ScaleTrace, ...]) -> tuple[MotionCoding, ...]:

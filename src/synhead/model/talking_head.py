@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.config import ModelConfig
-from synhead.geometry.warp import occlude, warp
+from synhead.geometry.warp import warp, warp_occluded
 from synhead.model.appearance_compensation import AppearanceCompensation, NoAppearanceCompensation
 from synhead.model.autoencoder import EncodedImage, ImageDecoder, ImageEncoder
 from synhead.model.coarse_motion import CoarseMotionNetwork
@@ -122,12 +122,13 @@ class TalkingHead(nn.Module):
     def _compensate(self, source: SourceFeatures, driving: Keypoints) -> tuple[CoarseMotion, tuple[ScaleTrace, ...]]:
         """Sections 3.2 and 3.3. No step needs the decoder, so decoding comes after all scales."""
         coarse = self.coarse_motion(source.thumbnail, source.keypoints, driving)
+        guide = self.motion_compensation.guide(coarse.heatmaps)
         motion, traces = coarse.motion, []
         for scale in self.config.scales:
             features = source.features[scale]
-            step = self.motion_compensation(scale, features, motion, coarse.heatmaps, source.motion_memory)
+            step = self.motion_compensation(scale, features, motion, guide, source.motion_memory)
             motion = step.motion
-            warped = occlude(warp(features, motion.grid), motion.visibility)
+            warped = warp_occluded(features, motion.grid, motion.visibility)
             compensated = self.appearance_compensation(scale, warped, motion.grid, source.appearance_memory)
             traces.append(ScaleTrace(scale, motion, step.residual_px, step.feature, warped, compensated))
         return coarse, tuple(traces)

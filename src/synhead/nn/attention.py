@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from synhead.nn.blocks import conv3x3
 
+_HEAD = 8  # a head's channels are filled up to a multiple of this where kernels want them aligned
+
 
 class MultiHeadAttention(nn.Module):
     """Attention with a packed input projection (rows query, key, value), as in ``torch.nn.MultiheadAttention``."""
@@ -170,3 +172,9 @@ class RetrievalLayer(nn.Module):
 def attendable(ignored: Bool[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
     """The mask itself, but for items of which every token is ignored: those attend everywhere (no NaN)."""
     return ignored & ~torch.all(ignored, dim=1, keepdim=True)
+
+
+def padded_heads(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n e"]:
+    """Zeros behind the last dimension up to a multiple of eight; itself if it is one."""
+    missing = -x.shape[-1] % _HEAD
+    return F.pad(x, (0, missing)) if missing else x

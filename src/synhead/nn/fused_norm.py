@@ -14,10 +14,13 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
+
+__all__ = ["FusedGroupNorm", "group_norm"]
 
 _TILE = 4096
 _ROWS_PER_PART = 512
+_PROGRAMS = 264  # that keep a large GPU busy, where there are pixels enough
 
 
 @triton.jit
@@ -40,7 +43,7 @@ def _partials_kernel(
     item, part = tl.program_id(0), tl.program_id(1)
     column = tl.arange(0, C)
     inside = column < channels
-    first, second = tl.zeros((C,), tl.float32), tl.zeros((C,), tl.float32)
+    first, second = tl.zeros((R, C), tl.float32), tl.zeros((R, C), tl.float32)
     if BACKWARD:
         a = tl.load(gain + item * channels + column, mask=inside, other=0.0)
         b = tl.load(offset + item * channels + column, mask=inside, other=0.0)
@@ -55,19 +58,20 @@ def _partials_kernel(
                 z = value * a[None, :] + b[None, :]
                 s = tl.sigmoid(z)
                 grad = grad * s * (1 + z * (1 - s))
-            first += tl.sum(grad, axis=0)
-            second += tl.sum(grad * value, axis=0)
+            first += grad
+            second += grad * value
         else:
-            first += tl.sum(value, axis=0)
-            second += tl.sum(value * value, axis=0)
+            first += value
+            second += value * value
     base = parts + ((item * tl.num_programs(1) + part) * 2) * channels
-    tl.store(base + column, first, mask=inside)
-    tl.store(base + channels + column, second, mask=inside)
+    tl.store(base + column, tl.sum(first, axis=0), mask=inside)
+    tl.store(base + channels + column, tl.sum(second, axis=0), mask=inside)
 
 
 @triton.jit
 def _statistics_kernel(
     parts,
+    before,
     weight,
     bias,
     gain,
@@ -77,12 +81,14 @@ def _statistics_kernel(
     count,
     channels,
     size,
+    pixels,
     total,
     eps,
+    BEFORE: tl.constexpr,
     P: tl.constexpr,
     G: tl.constexpr,
 ):
-    """Per (item, group): mean and 1/std from the partial sums, and gain and offset of its channels."""
+    """Per (item, group): mean and 1/std of x + before from x's partial sums, and gain and offset of its channels."""
     item, group = tl.program_id(0), tl.program_id(1)
     member = tl.arange(0, G)
     inside = member < size
@@ -90,14 +96,19 @@ def _statistics_kernel(
     part = tl.arange(0, P)
     place = parts + ((item * count + part)[:, None] * 2) * channels + column[None, :]
     mask = (part < count)[:, None] & inside[None, :]
-    first = tl.sum(tl.sum(tl.load(place, mask=mask, other=0.0), axis=0), axis=0)
-    second = tl.sum(tl.sum(tl.load(place + channels, mask=mask, other=0.0), axis=0), axis=0)
-    mean = first / total
-    rstd = 1 / tl.sqrt(tl.maximum(second / total - mean * mean, 0.0) + eps)
+    first = tl.sum(tl.load(place, mask=mask, other=0.0), axis=0)
+    second = tl.sum(tl.load(place + channels, mask=mask, other=0.0), axis=0)
+    shift = tl.zeros((G,), tl.float32)
+    if BEFORE:  # sums of x + before in closed form
+        shift = tl.load(before + column, mask=inside, other=0.0).to(tl.float32)
+        second += shift * (2 * first + pixels * shift)
+        first += pixels * shift
+    mean = tl.sum(first, axis=0) / total
+    rstd = 1 / tl.sqrt(tl.maximum(tl.sum(second, axis=0) / total - mean * mean, 0.0) + eps)
     w = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
     b = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
     tl.store(gain + item * channels + column, w * rstd, mask=inside)
-    tl.store(offset + item * channels + column, b - mean * rstd * w, mask=inside)
+    tl.store(offset + item * channels + column, b + (shift - mean) * rstd * w, mask=inside)
     tl.store(mean_out + item * tl.num_programs(1) + group, mean)
     tl.store(rstd_out + item * tl.num_programs(1) + group, rstd)
 
@@ -184,6 +195,9 @@ def _apply_kernel(
     tl.store(out + place, result.to(out.dtype.element_ty), mask=mask)
 
 
+_Affine = tuple[Tensor, Tensor, float]
+
+
 class _Plan:
     """Sizes of the launches for one shape."""
 
@@ -193,7 +207,8 @@ class _Plan:
         self.groups, self.size = groups, x.shape[1] // groups
         self.c = triton.next_power_of_2(self.channels)
         self.r = max(4, _TILE // self.c)
-        self.part = max(self.r, _ROWS_PER_PART)
+        spread = triton.next_power_of_2(max(1, self.items * self.pixels // _PROGRAMS))
+        self.part = max(self.r, min(_ROWS_PER_PART, spread))
         self.parts = triton.cdiv(self.pixels, self.part)
         self.total = float(self.size * self.pixels)
 
@@ -206,6 +221,17 @@ class _Plan:
             PART=self.part, SWISH=swish, BACKWARD=backward, R=self.r, C=self.c,
         )  # fmt: skip
         return sums
+
+    def statistics(
+        self, norm: _Affine, sums: Tensor, before: Tensor | None, coefficients: Tensor, moments: Tensor
+    ) -> None:
+        weight, bias, eps = norm
+        _statistics_kernel[(self.items, self.groups)](
+            sums, weight if before is None else before, weight, bias,
+            coefficients[0], coefficients[1], moments[0], moments[1],
+            self.parts, self.channels, self.size, float(self.pixels), self.total, eps,
+            BEFORE=before is not None, **self.per_group(),
+        )  # fmt: skip
 
     def apply(self, tensors: tuple[Tensor, ...], *, swish: bool, backward: bool) -> None:
         _apply_kernel[(self.items, triton.cdiv(self.pixels, self.r))](
@@ -226,10 +252,7 @@ class FusedGroupNorm(torch.autograd.Function):
         coefficients = torch.empty(2, plan.items, plan.channels, device=x.device, dtype=torch.float32)
         moments = torch.empty(2, plan.items, groups, device=x.device, dtype=torch.float32)
         sums = plan.partials(x, x, coefficients, coefficients, swish=swish, backward=False)
-        _statistics_kernel[(plan.items, groups)](
-            sums, weight, bias, coefficients[0], coefficients[1], moments[0], moments[1],
-            plan.parts, plan.channels, plan.size, plan.total, eps, **plan.per_group(),
-        )  # fmt: skip
+        plan.statistics((weight, bias, eps), sums, None, coefficients, moments)
         out = torch.empty_like(x)
         gain, offset = coefficients.unbind()
         plan.apply((x, x, out, gain, offset, gain, gain), swish=swish, backward=False)
@@ -254,3 +277,21 @@ class FusedGroupNorm(torch.autograd.Function):
         plan.apply((x, dy, dx, gain, offset, slope, shift), swish=ctx.swish, backward=True)
         affine = found[2:].sum(dim=1).to(weight.dtype)
         return dx, affine[0], affine[1], None, None, None
+
+
+def group_norm(
+    norm: nn.GroupNorm, x: Tensor, *, swish: bool, before: Tensor | None = None, inplace: bool = False
+) -> Tensor:
+    """``norm(x + before)``, with a swish after it or not; for inference. x (b c h w): half precision, channels last.
+
+    ``before``: a bias (c) that whoever made x left out. ``inplace``: over x.
+    """
+    plan = _Plan(x, norm.num_groups)
+    coefficients = torch.empty(2, plan.items, plan.channels, device=x.device, dtype=torch.float32)
+    moments = torch.empty(2, plan.items, plan.groups, device=x.device, dtype=torch.float32)
+    sums = plan.partials(x, x, coefficients, coefficients, swish=swish, backward=False)
+    plan.statistics((norm.weight, norm.bias, norm.eps), sums, before, coefficients, moments)
+    out = x if inplace else torch.empty_like(x)
+    gain, offset = coefficients.unbind()
+    plan.apply((x, x, out, gain, offset, gain, gain), swish=swish, backward=False)
+    return out

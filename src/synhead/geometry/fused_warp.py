@@ -1,0 +1,124 @@
+"""Warping as one Triton kernel: a small flow enlarged, the feature sampled and occluded. For inference only.
+
+PyTorch enlarges the flow, converts the feature to the flow's float32 once a frame, samples, converts back and
+multiplies by the enlarged visibility. Here a program reads the 64 x 64 flow and the feature (channels last; one source
+serves the batch), and writes the result; coordinates and sums are float32.
+"""
+
+# Triton's language is dynamic: its kernels are outside the type checker's reach.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from jaxtyping import Float, Int
+from torch import Tensor
+
+__all__ = ["fused_warp"]
+
+_TILE = 2048
+
+
+@triton.jit
+def _enlarged(plane, stride, flow, y, x, mask):
+    """The value of a plane of ``flow`` x ``flow`` at fractional rows and columns, as an aligned resize gives it."""
+    top, left = tl.floor(y), tl.floor(x)
+    down, right = y - top, x - left
+    top, left = top.to(tl.int32), left.to(tl.int32)
+    bottom, beside = tl.minimum(top + 1, flow - 1), tl.minimum(left + 1, flow - 1)
+    a = tl.load(plane + (top * flow + left) * stride, mask=mask, other=0.0)
+    b = tl.load(plane + (top * flow + beside) * stride, mask=mask, other=0.0)
+    c = tl.load(plane + (bottom * flow + left) * stride, mask=mask, other=0.0)
+    d = tl.load(plane + (bottom * flow + beside) * stride, mask=mask, other=0.0)
+    return (1 - down) * ((1 - right) * a + right * b) + down * ((1 - right) * c + right * d)
+
+
+@triton.jit
+def _tap(feature, y, x, weight, side, channels, column, mask):
+    """One corner of a bilinear sample, zero outside the feature."""
+    inside = mask & (y >= 0) & (y < side) & (x >= 0) & (x < side)
+    place = (y * side + x)[:, None] * channels + column[None, :]
+    known = inside[:, None] & (column < channels)[None, :]
+    return weight[:, None] * tl.load(feature + place, mask=known, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _warp_kernel(
+    feature,
+    grid,
+    visibility,
+    index,
+    out,
+    item_stride,
+    side,
+    channels,
+    flow,
+    size,
+    ratio,
+    VISIBLE: tl.constexpr,
+    INDEXED: tl.constexpr,
+    R: tl.constexpr,
+    C: tl.constexpr,
+):
+    """R pixels of one item. ``index``: which rows and columns of the full picture the output has; else all of them."""
+    item = tl.program_id(0).to(tl.int64)
+    pixel = tl.program_id(1) * R + tl.arange(0, R)
+    mask = pixel < size * size
+    row, col = pixel // size, pixel % size
+    if INDEXED:
+        row = tl.load(index + row, mask=mask, other=0)
+        col = tl.load(index + col, mask=mask, other=0)
+    y, x = row.to(tl.float32) * ratio, col.to(tl.float32) * ratio
+    flows = grid + item * flow * flow * 2
+    u = (_enlarged(flows, 2, flow, y, x, mask) + 1) * 0.5 * (side - 1)
+    v = (_enlarged(flows + 1, 2, flow, y, x, mask) + 1) * 0.5 * (side - 1)
+    # Far outside every tap is zero; clamping keeps the conversion to whole numbers defined, NaN included.
+    u = tl.minimum(tl.maximum(u, -2.0), side + 1.0)
+    v = tl.minimum(tl.maximum(v, -2.0), side + 1.0)
+    left, top = tl.floor(u), tl.floor(v)
+    right, down = u - left, v - top
+    left, top = left.to(tl.int32), top.to(tl.int32)
+    column = tl.arange(0, C)
+    source = feature + item * item_stride
+    result = _tap(source, top, left, (1 - down) * (1 - right), side, channels, column, mask)
+    result += _tap(source, top, left + 1, (1 - down) * right, side, channels, column, mask)
+    result += _tap(source, top + 1, left, down * (1 - right), side, channels, column, mask)
+    result += _tap(source, top + 1, left + 1, down * right, side, channels, column, mask)
+    if VISIBLE:
+        result *= _enlarged(visibility + item * flow * flow, 1, flow, y, x, mask)[:, None]
+    place = (item * size * size + pixel)[:, None] * channels + column[None, :]
+    tl.store(out + place, result.to(out.dtype.element_ty), mask=mask[:, None] & (column < channels)[None, :])
+
+
+def fused_warp(
+    feature: Float[Tensor, "b c s s"],
+    grid: Float[Tensor, "b h w 2"],
+    visibility: Float[Tensor, "b 1 h w"] | None = None,
+    index: Int[Tensor, " t"] | None = None,
+) -> Float[Tensor, "b c u u"]:
+    """``occlude(warp(feature, grid), visibility)``, channels last; with ``index`` at those rows and columns alone."""
+    batch, channels, side, _ = feature.shape
+    flow = grid.shape[1]
+    feature = by_pixel(feature)
+    size = side if index is None else len(index)
+    shape = (batch, channels, size, size)
+    out = torch.empty(shape, dtype=feature.dtype, device=feature.device, memory_format=torch.channels_last)
+    grid = grid.float().contiguous()
+    visible = grid if visibility is None else visibility.float().contiguous()
+    c = triton.next_power_of_2(channels)
+    r = max(4, _TILE // c)
+    _warp_kernel[(batch, triton.cdiv(size * size, r))](
+        feature, grid, visible, grid if index is None else index.int(), out,
+        feature.stride(0), side, channels, flow, size, (flow - 1) / max(side - 1, 1),
+        VISIBLE=visibility is not None, INDEXED=index is not None, R=r, C=c,
+    )  # fmt: skip
+    return out
+
+
+def by_pixel(feature: Float[Tensor, "b c s s"]) -> Float[Tensor, "b c s s"]:
+    """Channels last without gaps; items may be one and the same (stride 0)."""
+    channels, width = feature.shape[1], feature.shape[3]
+    if feature.stride()[1:] == (1, width * channels, channels):
+        return feature
+    return feature.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,60 @@
+"""Batches for CUDA graphs: which sizes are recorded, and how smaller ones are filled up."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from synhead.inference.replay import Replayed, batch_to_run, fill_up
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@pytest.mark.parametrize(
+    ("count", "known", "wanted"),
+    [
+        (8, (), 8),
+        (8, (8,), 8),
+        (5, (8,), 8),
+        (4, (8,), 4),  # half of it would be idle
+        (3, (8,), 4),
+        (1, (8, 32), 1),
+        (12, (8,), 12),
+        (20, (8, 32), 32),
+        (9, (8, 32), 16),
+    ],
+)
+def test_a_recorded_size_is_taken_if_it_is_well_filled(count, known, wanted):
+    assert batch_to_run(count, known) == wanted
+
+
+def test_a_stream_of_all_sizes_records_few():
+    known: set[int] = set()
+    for count in (64, *range(1, 65)):
+        known.add(batch_to_run(count, known))
+    assert known == {1, 2, 4, 8, 16, 32, 64}
+
+
+def test_filling_up_repeats_the_last():
+    rows = torch.arange(6.0).reshape(3, 2)
+    filled = fill_up(rows, 5)
+    assert filled.shape == (5, 2)
+    assert torch.equal(filled[:3], rows)
+    assert torch.equal(filled[3:], rows[-1:].expand(2, 2))
+    assert fill_up(rows, 3) is rows
+
+
+@needs_gpu
+def test_a_recording_computes_what_the_function_does():
+    device = torch.device("cuda")
+    replayed = Replayed(lambda rows, constant: (rows * 2 + constant,), batched=1)
+    constant = torch.full((2,), 3.0, device=device)
+    with torch.inference_mode():
+        for count in (3, 2, 3, 1):
+            rows = torch.randn(count, 2, device=device)
+            assert torch.equal(replayed(rows, constant)[0], rows * 2 + constant)
+        constant = torch.zeros(2, device=device)
+        first, second = torch.randn(3, 2, device=device), torch.randn(3, 2, device=device)
+        found = replayed(first, constant)[0], replayed(second, constant)[0]
+        assert torch.equal(found[0], first * 2), "a result outlives the next replay"
+        assert torch.equal(found[1], second * 2)

@@ -1,0 +1,38 @@
+"""The Triton kernels compute what PyTorch does: interpreted on a CPU, compiled on a GPU."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def errors():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.nn.triton_cases"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_single_kernels(errors):
+    kernels = {name: error for name, error in errors.items() if not name.startswith(("picture", "no numbers"))}
+    assert len(kernels) > 40
+    assert {name: error for name, error in kernels.items() if error > 1e-5} == {}
+
+
+def test_a_flow_without_numbers_reads_nothing_outside(errors):
+    assert errors["no numbers"] == 1
+
+
+def test_whole_pictures(errors):
+    assert errors["picture published"] <= 1
+    assert errors["picture blending"] <= 1

@@ -1,0 +1,170 @@
+"""The Triton kernels against plain PyTorch: a program of its own, which prints errors by name as JSON.
+
+On a machine without a GPU it sets TRITON_INTERPRET, so that the kernels run on the CPU; its conversions to half
+precision cut off instead of rounding, hence float32. Not inside pytest: run-time type checks wrap every function of
+the package, and what is wrapped cannot be compiled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
+from synhead.config import ModelConfig, preset
+from synhead.geometry import warp as plain_warp
+from synhead.geometry.fused_warp import fused_warp
+from synhead.inference.engine import EagerEngine
+from synhead.inference.frame_graph import FrameGraph, source_tensors, to_pixels
+from synhead.inference.prepared import fold, project_codes
+from synhead.inference.triton_model import use_triton
+from synhead.model.talking_head import TalkingHead
+from synhead.nn.blocks import Upsample
+from synhead.nn.fast_conv import PhaseUpsample
+from synhead.nn.fused_norm import FusedGroupNorm, group_norm
+from synhead.nn.triton_kernels import add_norm, add_table, join_phases, modulate
+from tests.inference.conftest import blobs
+from tests.inference.test_fast import varied
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def random(*shape: int) -> Tensor:
+    """Fresh numbers, the same in every run."""
+    return torch.randn(*shape, device=DEVICE)
+
+
+def error(found: Tensor, wanted: Tensor) -> float:
+    """Largest difference over the largest value."""
+    assert found.shape == wanted.shape, (found.shape, wanted.shape)
+    return float(((found - wanted).abs().max() / wanted.abs().max()).detach())
+
+
+def warps() -> Iterator[tuple[str, float]]:
+    """Flows that leave the picture too; one source for all; enlarged, reduced and equal flows."""
+    grid, visibility = random(2, 16, 16, 2) * 0.8, torch.rand(2, 1, 16, 16, device=DEVICE)
+    for side, channels in ((64, 24), (16, 8), (8, 5)):
+        feature = random(1, channels, side, side).expand(2, -1, -1, -1)
+        warped = plain_warp.warp(feature, grid)
+        yield f"warp {side}", error(fused_warp(feature, grid), warped)
+        yield f"occluded {side}", error(fused_warp(feature, grid, visibility), plain_warp.occlude(warped, visibility))
+    feature = random(2, 24, 64, 64)
+    index = plain_warp.taps(64, 16, grid)[0]
+    wanted = plain_warp.sample(feature, plain_warp.tap_grid(grid, 64, 16))
+    yield "taps", error(fused_warp(feature, grid, index=index), wanted)
+    lost = torch.full_like(grid, torch.nan)
+    yield "no numbers", float(fused_warp(feature, lost).isfinite().all())
+
+
+def norms() -> Iterator[tuple[str, float]]:
+    """Widths that are no powers of two, with and without a bias before, groups of one and of several channels."""
+    for channels, groups, side in ((8, 8, 16), (96, 32, 12), (160, 32, 8)):
+        norm = nn.GroupNorm(groups, channels, eps=1e-6, device=DEVICE)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        x = random(2, channels, side, side).contiguous(memory_format=torch.channels_last)
+        bias = random(channels)
+        wanted = norm(x + bias[:, None, None])
+        yield f"group norm {channels}", error(group_norm(norm, x, swish=False, before=bias), wanted)
+        yield f"group norm swish {channels}", error(group_norm(norm, x, swish=True), F.silu(norm(x)))
+        yield (
+            f"over its input {channels}",
+            error(group_norm(norm, x.clone(), swish=True, inplace=True), F.silu(norm(x))),
+        )
+        yield from gradients(norm, x)
+    layer = nn.LayerNorm(48, device=DEVICE)
+    nn.init.normal_(layer.weight)
+    tokens, update, bias = random(2, 10, 48), random(2, 10, 48), random(48)
+    total, normed = add_norm(layer, tokens, (update, bias))
+    yield "sum before a layer norm", error(total, tokens + update + bias)
+    yield "layer norm", error(normed, layer(tokens + update + bias))
+    yield "layer norm alone", error(add_norm(layer, tokens)[1], layer(tokens))
+
+
+def gradients(norm: nn.GroupNorm, x: Tensor) -> Iterator[tuple[str, float]]:
+    """Of the input, the weight and the bias."""
+    seed = random(*x.shape)
+    found, wanted = (
+        torch.autograd.grad((out * seed).sum(), (leaf, norm.weight, norm.bias))
+        for leaf in [x.clone().requires_grad_()]
+        for out in (
+            FusedGroupNorm.apply(leaf, norm.weight, norm.bias, norm.num_groups, norm.eps, True),
+            F.silu(norm(leaf)),
+        )
+    )
+    for name, a, b in zip(("x", "weight", "bias"), found, wanted, strict=True):
+        yield f"gradient of {name} {x.shape[1]}", error(a, b)
+
+
+def pointwise() -> Iterator[tuple[str, float]]:
+    """Biases, positions, activations, sums, modulation and phases."""
+    activations: dict[str, Callable[[Tensor], Tensor]] = {
+        "none": lambda x: x,
+        "relu": F.relu,
+        "leaky": lambda x: F.leaky_relu(x, 0.2),
+        "gelu": F.gelu,
+    }
+    for width in (20, 96, 5000):
+        x, table, other = random(3, 7, width), random(width), random(3, 7, width)
+        for name, activation in activations.items():
+            found = add_table(x.clone(), table, activation=name, other=other)  # type: ignore[arg-type]
+            yield f"{name} {width}", error(found, activation(x + table) + other)
+    x, scale, shift, extra = (random(2, 9, 40) for _ in range(4))
+    a, b = random(40), random(40)
+    wanted = x + 0.7 * (x * (scale + a) + shift + b)
+    yield "modulation", error(modulate(x, (scale, a), (shift.clone(), b), 0.7), wanted)
+    yield "modulation and sum", error(modulate(x, (scale, a), (shift.clone(), b), 0.7, extra), wanted + extra)
+    enlarge = PhaseUpsample(Upsample(12)).to(DEVICE)
+    picture = random(2, 12, 6, 5)
+    phases = F.conv2d(picture, enlarge.weight, None, padding=1).permute(0, 2, 3, 1).contiguous()
+    yield "phases", error(join_phases(phases, enlarge.bias[:12]).permute(0, 3, 1, 2), enlarge(picture))
+
+
+def whole() -> Iterator[tuple[str, float]]:
+    """Largest difference of whole pictures in levels of 255: published, and blending with wider parts."""
+    tiny = preset("tiny")
+    blending = replace(tiny, blend=True, feature_widths=(96, 32, 32, 32), motion=replace(tiny.motion, heads=4))
+    for name, config in (("published", tiny), ("blending", blending)):
+        yield f"picture {name}", levels(config)
+
+
+def levels(config: ModelConfig) -> float:
+    """A model on the kernels in float32 against the plain one."""
+    model = varied(config).to(DEVICE)
+    eager = EagerEngine(model)
+    source, driving = eager.observe(blobs(0)), eager.keypoints([blobs(1)])
+    wanted = torch.from_numpy(eager.render(source, driving)).int()
+    fused = on_kernels(model)
+    graph = FrameGraph(fused, project_codes(model, torch.float32, padded=True))
+    with torch.inference_mode():
+        image = graph(driving.position, driving.jacobian, source_tensors(source, config))
+    return float((to_pixels(image).cpu().int() - wanted).abs().max())
+
+
+def on_kernels(model: TalkingHead) -> TalkingHead:
+    """As the half-precision model is prepared, but for the precision."""
+    fused = fold(model)
+    for parent in list(fused.decoder.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Upsample):
+                setattr(parent, name, PhaseUpsample(child))
+    fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    use_triton(fused)
+    return fused
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    with torch.no_grad():
+        found = dict([*warps(), *pointwise()])
+    found |= dict(norms())
+    found |= dict(whole())
+    print(json.dumps(found))  # noqa: T201 - the parent reads it
