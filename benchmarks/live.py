@@ -89,7 +89,7 @@ def write_camera(path: Path, size: tuple[int, int]) -> Path:
 
 @contextmanager
 def server(options: argparse.Namespace, precision: str) -> Iterator[str]:
-    """``synhead live --serve``; its address."""
+    """``synhead live --serve``; its address. Ends the benchmark if it does not start; why is on its standard error."""
     model = ["--checkpoint", options.checkpoint] if options.checkpoint else ["--preset", options.preset]
     given = ["live", "--serve", "--port", "0", *model, "--device", options.device, "--precision", precision]
     given += ["--engine", options.engine]
@@ -97,7 +97,10 @@ def server(options: argparse.Namespace, precision: str) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         try:
-            yield running.stdout.readline().strip()
+            address = running.stdout.readline().strip()
+            if not address:
+                sys.exit(f"the server did not start, see above (exit {running.wait()}): synhead {' '.join(given)}")
+            yield address
         finally:
             running.terminate()
 
