@@ -9,7 +9,9 @@ from PIL import Image
 
 from synhead.config import ConfigError
 from synhead.data.errors import MediaError
+from synhead.inference import animator as animator_module
 from synhead.inference.animator import Animator, AnimatorOptions, select_device, select_precision
+from synhead.inference.fast import FastEngine
 from synhead.inference.keypoint_stream import joined
 from synhead.inference.motion_edits import MotionEdits
 from synhead.inference.motion_transfer import movement_scale, transfer_motion
@@ -161,6 +163,26 @@ def test_animation_is_lazy(model, portrait):
     assert len(taken) == 3
     assert len(list(itertools.islice(images, 3))) == 3
     assert len(taken) == 6
+
+
+def test_the_next_batch_is_drawn_while_the_last_is_used(model, portrait):
+    done: list[str] = []
+
+    class Later(FastEngine):
+        def submit(self, source, driving):
+            done.append(f"submitted {driving.position.shape[0]}")
+            return super().submit(source, driving)
+
+    engine = Later(model)
+    source = engine.observe(portrait)
+    batches = [engine.keypoints(FRAMES[:2]), engine.keypoints(FRAMES[2:5]), engine.keypoints(FRAMES[:1])]
+    found = []
+    for image in animator_module._one_ahead(engine, source, batches):
+        done.append("used")
+        found.append(image)
+    assert done == ["submitted 2", "submitted 3", *["used"] * 2, "submitted 1", *["used"] * 4]
+    wanted = [image for batch in batches for image in engine.render(source, batch)]
+    assert np.array_equal(found, wanted)
 
 
 def test_no_frames(model, portrait):

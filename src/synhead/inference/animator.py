@@ -15,7 +15,7 @@ from PIL import Image
 
 from synhead.config import ConfigError
 from synhead.data.image import Fit, RgbImage, fit_image, read_image
-from synhead.inference.engine import EagerEngine, Engine, Precision
+from synhead.inference.engine import EagerEngine, Engine, OverlappingEngine, Pending, Precision
 from synhead.inference.engines import EngineOptions, default_engine, make_engine
 from synhead.inference.fingerprint import ModelFingerprint, fingerprint
 from synhead.inference.keypoint_stream import batches_of, rows
@@ -171,6 +171,17 @@ class Animator:
     def _follow(
         self, source: SourceFeatures, motion: Iterable[Keypoints], origin: Keypoints | None
     ) -> Iterator[RgbImage]:
+        moved = self._moved(source, motion, origin)
+        if self.device.type == "cuda" and self.options.batch_size > 1 and isinstance(self.engine, OverlappingEngine):
+            yield from _one_ahead(self.engine, source, moved)
+        else:
+            for driving in moved:
+                yield from self.engine.render(source, driving)
+
+    def _moved(
+        self, source: SourceFeatures, motion: Iterable[Keypoints], origin: Keypoints | None
+    ) -> Iterator[Keypoints]:
+        """The source's keypoints as the driver moves them, or the driver's own."""
         edits = self.options.edits
         if edits.smoothing is not None:
             motion = batches_of(smooth(motion, edits.smoothing), self.options.batch_size)
@@ -183,10 +194,21 @@ class Animator:
                 if scale is None:
                     scale = movement_scale(source.keypoints, origin) if self.options.adapt_scale else 1.0
                 part = keep_part(driving, origin, edits.parts)
-                moved = transfer_motion(source.keypoints, part, origin, scale=scale, multiplier=edits.multiplier)
-                yield from self.engine.render(source, moved)
+                yield transfer_motion(source.keypoints, part, origin, scale=scale, multiplier=edits.multiplier)
             else:
-                yield from self.engine.render(source, driving)
+                yield driving
+
+
+def _one_ahead(engine: OverlappingEngine, source: SourceFeatures, moved: Iterable[Keypoints]) -> Iterator[RgbImage]:
+    """While the caller uses the pictures of a batch, the next one is drawn."""
+    pending: Pending | None = None
+    for driving in moved:
+        following = engine.submit(source, driving)
+        if pending is not None:
+            yield from pending.result()
+        pending = following
+    if pending is not None:
+        yield from pending.result()
 
 
 def select_device(name: str) -> torch.device:

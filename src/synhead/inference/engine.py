@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,9 +16,11 @@ from synhead.inference.frame_graph import from_pixels, to_pixels
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, NDArray, SourceFeatures
 
-__all__ = ["EagerEngine", "Engine", "Precision", "true_fp32"]
+__all__ = ["EagerEngine", "Engine", "OverlappingEngine", "Pending", "Pixels", "Precision", "true_fp32"]
 
 Precision = Literal["fp32", "bf16"]
+
+Pixels = UInt8[NDArray[np.uint8], "b h w 3"]
 
 
 @runtime_checkable
@@ -48,6 +51,29 @@ class Engine(Protocol):
 
     def render(self, source: SourceFeatures, driving: Keypoints) -> UInt8[NDArray[np.uint8], "b h w 3"]:
         """The portrait with these keypoints, one picture each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Pictures that a GPU may still be making, or sending."""
+
+    pixels: UInt8[torch.Tensor, "b h w 3"]
+    arrived: torch.cuda.Event | None
+
+    def result(self) -> Pixels:
+        """Waits for them."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        array: Pixels = self.pixels.numpy()
+        return array
+
+
+@runtime_checkable
+class OverlappingEngine(Engine, Protocol):
+    """An engine that can draw while the processor does something else."""
+
+    def submit(self, source: SourceFeatures, driving: Keypoints) -> Pending:
+        """``render`` without waiting."""
 
 
 class EagerEngine:

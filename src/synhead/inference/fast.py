@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -15,34 +15,17 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from synhead.data.image import RgbImage
-from synhead.inference.engine import Precision, true_fp32
+from synhead.inference.engine import Pending, Pixels, Precision, true_fp32
 from synhead.inference.frame_graph import FrameGraph, from_pixels, source_tensors, to_pixels
 from synhead.inference.prepared import prepare, project_codes
 from synhead.inference.replay import Replayed, fill_up
 from synhead.model.talking_head import TalkingHead
 from synhead.nn.native import Kernels
-from synhead.types import Keypoints, NDArray, SourceFeatures
+from synhead.types import Keypoints, SourceFeatures
 
-__all__ = ["FastEngine", "Pending", "can_compile"]
+__all__ = ["FastEngine", "can_compile"]
 
 _log = logging.getLogger(__name__)
-
-Pixels = UInt8[NDArray[np.uint8], "b h w 3"]
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """Pictures that a GPU may still be making, or sending."""
-
-    pixels: UInt8[Tensor, "b h w 3"]
-    arrived: torch.cuda.Event | None
-
-    def result(self) -> Pixels:
-        """Waits for them."""
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        array: Pixels = self.pixels.numpy()
-        return array
 
 
 class FastEngine:
