@@ -7,7 +7,8 @@ Every seed is trained twice, by --reference (fp32, eager) and by --candidate (bf
 pairs and warps. The distance between the two curves of a seed is set against the distance between the curves of two
 seeds, both as mean absolute differences of curves averaged over --window steps. Agreement: the first is the smaller
 one, of the total and of every term. Writes agreement.json and agreement.png; exit code 1 without agreement. The curves
-of every run are kept in OUT, so that a call that was cut off goes on with the runs that are missing.
+of every run are kept in OUT, so that a call that was cut off goes on with the runs that are missing, and so that two
+calls with --only can share the work.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--adversarial-start", type=int, default=100, help="so that the adversarial part is compared")
     parser.add_argument("--perceptual", default="vgg19-random")
     parser.add_argument("--window", type=int, default=20, help="steps that a point of a curve averages")
+    parser.add_argument("--only", choices=("reference", "candidate"), help="just keep the curves of one mode in OUT")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "cpu"))
     parser.add_argument("--cache", type=Path, help="folder for decoded frames")
     parser.add_argument("--out", type=Path, default=Path("agreement"))
@@ -189,7 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     clips = open_clips(options.data, "train").clips
     store = open_store(clips, preset(options.preset).image_size, cache=options.cache)
     runs: dict[str, list[Curves]] = {}
-    for mode in (options.reference, options.candidate):
+    modes = {"reference": options.reference, "candidate": options.candidate}
+    for mode in modes.values() if options.only is None else [modes[options.only]]:
         for seed in options.seeds:
             begun = time.perf_counter()
             kept = options.out / f"{mode.precision}-{mode.compile}-{seed}.npz"
@@ -199,6 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{mode}, seed {seed}: last total {curves['total'][-1]:.4f}, {seconds:.0f} s", flush=True)
             gc.collect()
             torch.compiler.reset()
+    if options.only is not None:
+        return 0
     report = compare(*runs.values(), options.window)
     for name, figures in report.items():
         print(
