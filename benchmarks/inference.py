@@ -129,7 +129,8 @@ class Case:
         """Keypoints of the frames, moved to the source."""
         if self.resident:
             assert isinstance(self.engine, FastEngine)
-            found = self.engine.locate(self.uploaded)
+            with torch.inference_mode():
+                found = self.engine.locate(self.uploaded)
         else:
             found = self.engine.keypoints(self.frames)
         return transfer_motion(self.source.keypoints, found, self.origin)

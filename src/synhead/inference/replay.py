@@ -44,7 +44,7 @@ class Replayed:
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """What the function returns for these."""
         count = len(tensors[0])
-        with self._lock:
+        with self._lock, torch.inference_mode():  # inputs are recorded in this mode, and filled in no other
             size = batch_to_run(count, self._sizes)
             self._sizes.add(size)
             filled = tuple(fill_up(tensor, size) for tensor in tensors[: self._batched]) + tensors[self._batched :]
