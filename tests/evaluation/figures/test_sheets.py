@@ -212,7 +212,10 @@ def test_codes_are_counted_as_in_training():
         for one, row in zip(book.scales, book.counts, strict=True):
             assert row[one.visible :].sum() == 0
             assert one.use.dead == int((row[: one.visible] == 0).sum())
-    assert code_use_sheet(report).image.width > 1000
+    used = np.array(code_use_sheet(report).image)
+    assert used.shape[1] > 1000
+    for x in (32, 32 + 512, 32 + 1024):  # numbers of codes under the first, the middle and the last
+        assert used[-45:, x - 9 : x + 9].min() < 160
     assert measure_codes(model_of("baseline"), [trial("a")]).codebooks == ()
 
 
