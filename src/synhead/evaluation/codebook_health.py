@@ -102,7 +102,7 @@ def measure_codes(model: TalkingHead, trials: Iterable[Trial], *, batch: int = 8
         for start in range(0, len(trial.driving), batch):
             driving = _images(trial.driving[start : start + batch], device)
             source = _images(trial.source[None], device).expand(len(driving), -1, -1, -1)
-            for name, more in count_pass(model, model(source, driving, driving)).items():
+            for name, more in count_pass(model, model(source, driving, driving, low_resolution=False)).items():
                 counts[name] = counts[name] + more
             pairs += len(driving)
     return report_of(model, counts, pairs)

@@ -68,10 +68,11 @@ def read_trials(
 def cross_identity_trials(trials: Sequence[Trial], pairs: int = 12) -> tuple[Trial, ...]:
     """Source of one clip with the driving frames of another, named ``source>driver``; the same pairs every time.
 
-    Clip i is driven by the clip half a set further on. There are at most as many pairs as clips, none with one clip.
+    Clip i is driven by the clip half a set further on, relative to that clip's first frame. There are at
+    most as many pairs as clips, none with one clip.
     """
     chosen = [(trials[i], trials[j]) for i, j in paired_indices(len(trials), pairs)]
-    return tuple(Trial(f"{a.name}>{b.name}", a.source, b.driving, b.indices) for a, b in chosen)
+    return tuple(Trial(f"{a.name}>{b.name}", a.source, b.driving, b.indices, reference=b.source) for a, b in chosen)
 
 
 def paired_indices(total: int, count: int) -> tuple[tuple[int, int], ...]:

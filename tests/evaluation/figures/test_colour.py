@@ -11,8 +11,10 @@ from synhead.evaluation.figures.colour import (
     grey,
     grey_legend,
     long_px,
+    rms_length,
     round_limit,
     wheel_legend,
+    without_pattern,
 )
 
 
@@ -54,6 +56,24 @@ def test_equal_features_have_equal_colours_across_pictures():
     np.testing.assert_array_equal(pictures[0], feature_colours([first, first[:, ::-1], first * 0.1])[0])
 
 
+def test_rms_is_of_lengths_not_of_components():
+    assert rms_length(flow(3, 4)) == pytest.approx(5)
+    mixed = np.stack([np.array([[0.0, 2.0]]), np.array([[0.0, 0.0]])])
+    assert rms_length(mixed) == pytest.approx(2**0.5)
+
+
+def test_what_all_tokens_share_is_taken_away_and_what_differs_stays():
+    rng = np.random.default_rng(0)
+    pattern, tokens = rng.normal(size=(3, 4, 4)), rng.normal(size=(3, 8, 8))
+    tokens -= tokens.mean(axis=(1, 2), keepdims=True)
+    content = tokens.repeat(4, axis=1).repeat(4, axis=2)
+    plain, share = without_pattern(np.tile(pattern, (1, 8, 8)) + content, 8)
+    np.testing.assert_allclose(plain, content, atol=1e-9)
+    spread = pattern - pattern.mean(axis=(1, 2), keepdims=True)
+    assert share == pytest.approx(np.square(spread).mean() / (np.square(spread).mean() + np.square(tokens).mean()))
+    assert without_pattern(tokens, 8)[1] == pytest.approx(0)  # one place a token: no pattern
+
+
 def test_colours_separate_what_differs_most():
     feature = np.zeros((5, 4, 4), np.float32)
     feature[3, :, 2:] = 7
@@ -65,6 +85,6 @@ def test_colours_separate_what_differs_most():
 
 def test_grey_and_legends():
     assert grey(np.array([[0.0, 0.5, 1.0, 2.0]]))[0, :, 0].tolist() == [0, 128, 255, 255]
-    for legend in (grey_legend("title", "0", "1"), wheel_legend("flow", 2.0)):
+    for legend in (grey_legend("title", "0", "1"), wheel_legend("flow", 2.0, 64)):
         assert legend.height == 72
         assert np.array(legend)[:, 80:].min() < 128, "no words beside the picture"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ from PIL import Image
 
 from synhead.config import ablate, preset
 from synhead.evaluation.codebook_health import describe, measure_codes, report_of
+from synhead.evaluation.figures import inside
 from synhead.evaluation.figures.canvas import Box, Drawing, Line, Text, write_drawing
 from synhead.evaluation.figures.code_use import code_use_sheet
+from synhead.evaluation.figures.inputs import render
 from synhead.evaluation.figures.inside import draw_inside
 from synhead.evaluation.figures.page import html_page
 from synhead.evaluation.figures.qualitative import qualitative_sheet, telling
 from synhead.evaluation.figures.rank_chart import rank_chart
-from synhead.evaluation.figures.sheet import Row, draw_table, write_sheet
+from synhead.evaluation.figures.sheet import Row, draw_table, tile_for, write_sheet
 from synhead.evaluation.figures.trace import trace_pair
 from synhead.evaluation.renderers import ModelRenderer
 from synhead.evaluation.study_statistics import Ranking, standings
@@ -96,6 +99,77 @@ def trial(name, frames=4):
     return Trial(name, made[0], made[1:], tuple(range(1, frames + 1)))
 
 
+def test_pixels_of_a_tile_are_equally_large():
+    assert [tile_for(size) for size in (64, 128, 256, 512)] == [192, 256, 256, 512]
+
+
+def test_words_wider_than_a_tile_do_not_run_into_the_next():
+    red = np.zeros((64, 64, 3), np.uint8)
+    long = draw_table(["w" * 40, ""], [Row("x", [red, red], ["w" * 40, ""])], tile=64)
+    ink = np.argwhere(np.array(long).min(axis=2) < 128)
+    beside = ink[(ink[:, 0] < 30) | (ink[:, 0] > 30 + 64 + 6)]
+    assert beside[:, 1].max() < long.width - 64 - 12
+
+
+def captured(monkeypatch, trace):
+    """The first row of each label that the figures of a trace are made of, and the figures by name."""
+    rows = {}
+
+    def spy(columns, made, **options):
+        for row in made:
+            rows.setdefault(row.label, row)
+        return draw_table(columns, made, **options)
+
+    monkeypatch.setattr(inside, "draw_table", spy)
+    sheets = draw_inside(trace)
+    return rows, {sheet.name: sheet for sheet in sheets}
+
+
+def test_numbers_under_the_pictures_match_the_data(monkeypatch, trace):
+    rows, _ = captured(monkeypatch, trace)
+    flows = trace.flows_px()
+    assert rows["flow M^i"].notes[1:] == [f"RMS {np.sqrt((f**2).sum(axis=0).mean()):.2g} px" for f in flows]
+    step, coding = trace.passed.animation.traces[1], trace.passed.motion_codes[1]
+    length = step.residual_px[0].square().sum(dim=0).mean().sqrt()
+    assert rows["residual M_r^i"].notes[3] == f"RMS {length:.2g} px"
+    error = torch.linalg.vector_norm(coding.reconstruction_px - coding.target_px, dim=1).square().mean().sqrt()
+    assert rows["decoded by D_M\nfrom its codes"].notes[1] == f"RMS error {error:.3g} px"
+    tokens = torch.from_numpy(trace.driving_tokens[trace.scales[1]]).flatten(1)
+    quantised = trace.passed.appearance_codes[1].values[0].flatten(1)
+    lost = (quantised - tokens).square().sum() / (tokens - tokens.mean(dim=1, keepdim=True)).square().sum()
+    assert rows["quantised by\nthe codebook"].notes[1] == f"variance lost {lost:.0%}"
+
+
+def test_the_decoders_share_is_shown_where_the_model_blends(monkeypatch):
+    source, driving = pictures(2)
+    for blend, count in ((False, 5), (True, 6)):
+        torch.manual_seed(0)
+        model = TalkingHead(replace(preset("tiny"), blend=blend)).eval()
+        rows, sheets = captured(monkeypatch, trace_pair(model, source, driving))
+        assert len(rows["occlusion O^i"].pictures) == len(rows["occlusion O^i"].notes) == count
+        assert ("warped source" in sheets["occlusion"].caption) == blend
+
+
+def test_a_code_has_one_colour_at_all_scales_also_where_scales_do_not_share(monkeypatch):
+    source, driving = pictures(2)
+    model = model_of("no_code_sharing")
+    trace = trace_pair(model, source, driving)
+    starts = [model.config.codes(model.config.motion, scale).start for scale in trace.scales]
+    assert list(trace.first_codes["motion"]) == starts
+    assert starts[1] > 0
+    maps = captured(monkeypatch, trace)[0]["codes chosen"].pictures
+    colours = [{tuple(c) for c in picture.reshape(-1, 3)} for picture in maps]
+    assert not colours[0] & colours[1], "blocks of their own, yet equal colours"
+
+
+def test_across_identities_frames_move_relative_to_the_reference():
+    model, cross = model_of(), trial("a>b")
+    related = replace(cross, reference=cross.driving[1])
+    made = render(model, [related])["a>b"]
+    np.testing.assert_array_equal(made, ModelRenderer(model).render(cross.source, cross.driving, cross.driving[1]))
+    np.testing.assert_array_equal(render(model, [cross])["a>b"], ModelRenderer(model)(cross.source, cross.driving))
+
+
 def test_the_most_telling_frames_are_shown():
     still = trial("still")
     driving = np.repeat(still.driving[:1], 4, axis=0)
@@ -111,8 +185,8 @@ def test_qualitative_rows_and_columns():
     systems = {"x": {t.name: t.driving for t in two}, "y": {t.name: 255 - t.driving for t in two}}
     sheet = qualitative_sheet("reenactment", two, systems)
     one = qualitative_sheet("reenactment", two[1:], systems)
-    assert sheet.image.height - one.image.height == 2 * (176 + 6)
-    assert one.image.width > 4 * 176
+    assert sheet.image.height - one.image.height == 2 * (192 + 6)
+    assert one.image.width > 4 * 192
     with pytest.raises(ValueError, match="no example"):
         qualitative_sheet("reenactment", [], systems)
 
@@ -138,7 +212,10 @@ def test_codes_are_counted_as_in_training():
         for one, row in zip(book.scales, book.counts, strict=True):
             assert row[one.visible :].sum() == 0
             assert one.use.dead == int((row[: one.visible] == 0).sum())
-    assert code_use_sheet(report).image.width > 1000
+    used = np.array(code_use_sheet(report).image)
+    assert used.shape[1] > 1000
+    for x in (32, 32 + 512, 32 + 1024):  # numbers of codes under the first, the middle and the last
+        assert used[-45:, x - 9 : x + 9].min() < 160
     assert measure_codes(model_of("baseline"), [trial("a")]).codebooks == ()
 
 

@@ -10,7 +10,7 @@ from synhead.evaluation.figures.sheet import Sheet
 
 __all__ = ["code_use_sheet"]
 
-_LEFT, _TOP, _WIDTH, _PLOT, _ROW = 16, 16, 1024, 74, 128
+_LEFT, _TOP, _WIDTH, _PLOT, _ROW, _FOOT = 32, 16, 1024, 74, 128, 98
 _UNSEEN = "#e4e4e7"
 
 
@@ -27,6 +27,7 @@ def code_use_sheet(report: HealthReport) -> Sheet:
         for row in range(len(book.scales)):
             marks += _histogram(book, row, y, colour)
             y += _ROW
+        marks += _numbers(book.codes, y - _ROW + _FOOT)
         y += _TOP
     return Sheet(
         "code-usage",
@@ -37,12 +38,21 @@ def code_use_sheet(report: HealthReport) -> Sheet:
     )
 
 
+def _numbers(codes: int, base: int) -> list[Box | Line | Text]:
+    """Numbers of codes under the last histogram of a codebook, whose floor is at ``base``."""
+    marks: list[Box | Line | Text] = []
+    for quarter in range(5):
+        code, x = codes * quarter // 4, _LEFT + _WIDTH * quarter / 4
+        marks += [Line(x, base, x, base + 5, SOFT), Text(x, base + 18, str(code), 12, "middle", SOFT)]
+    return marks
+
+
 def _histogram(book: CodebookHealth, row: int, top: int, colour: str) -> list[Box | Line | Text]:
     one, counts = book.scales[row], book.counts[row]
     share = counts / max(1.0, float(counts.sum()))
     height = np.sqrt(share / max(float(share.max()), 1e-12)) * _PLOT
     step = _WIDTH / book.codes
-    base = top + 24 + _PLOT
+    base = top + _FOOT
     used, verdict = one.visible - one.use.dead, "    COLLAPSED" if one.collapsed else ""
     words = f"scale {row + 1}: {one.scale} px    used {used} of {one.visible} ({one.use.used:.0%})    "
     words += f"perplexity {one.use.perplexity:.1f}    largest share {share.max():.1%}{verdict}"

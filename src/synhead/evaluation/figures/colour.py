@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
@@ -20,8 +21,10 @@ __all__ = [
     "grey",
     "grey_legend",
     "long_px",
+    "rms_length",
     "round_limit",
     "wheel_legend",
+    "without_pattern",
 ]
 
 _WHEEL = np.array([colorsys.hsv_to_rgb(i / 360, 1.0, 0.92) for i in range(361)])
@@ -54,13 +57,37 @@ def round_limit(value: float) -> float:
     return next(step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * power >= value * (1 - 1e-9))
 
 
-def wheel_legend(title: str, limit_px: float, *, side: int = 72) -> Image.Image:
-    """The wheel with what its rim stands for."""
+def wheel_legend(title: str, limit_px: float, grid: int, *, side: int = 72) -> Image.Image:
+    """The wheel with what its rim stands for, in pixels of a flow of ``grid`` by ``grid``."""
     axis = np.linspace(-1, 1, side)
     x, y = np.meshgrid(axis, axis)
     wheel = flow_colours(np.stack([x, y]), 1.0)
     wheel[np.hypot(x, y) > 1] = 255
-    return _with_text(wheel, (title, f"rim: {limit_px:g} px and more", "direction as on the page, white: none"))
+    words = (
+        title,
+        f"rim: {limit_px:g} px and more, of the flow grid's {grid}",
+        "direction as on the page, white: none",
+    )
+    return _with_text(wheel, words)
+
+
+def rms_length(displacement_px: Float[NDArray[Any], "2 h w"]) -> float:
+    """Root of the mean squared length: of vectors, not of their components."""
+    return float(np.sqrt(np.mean(np.square(displacement_px.astype(np.float64)).sum(axis=0))))
+
+
+def without_pattern(feature: Float[NDArray[Any], "c s s"], tokens: int) -> tuple[Float[NDArray[Any], "c s s"], float]:
+    """A feature without what repeats in each of its ``tokens`` by ``tokens`` windows, and that pattern's share of it.
+
+    Each place of a window is restored from its token by weights of its own, so that what all tokens have in common
+    comes back as a grid, which says nothing about the picture. The share is of the variance.
+    """
+    windows = rearrange(feature.astype(np.float64), "c (h p) (w q) -> c p q h w", h=tokens, w=tokens)
+    pattern = windows.mean(axis=(3, 4), keepdims=True)
+    total = float(np.square(windows - windows.mean(axis=(1, 2, 3, 4), keepdims=True)).mean())
+    left = windows - pattern
+    share = 1 - float(np.square(left).mean()) / max(total, 1e-12)
+    return rearrange(left, "c p q h w -> c (h p) (w q)"), share
 
 
 def feature_colours(features: Sequence[Float[NDArray[Any], "c _ _"]]) -> list[Picture]:

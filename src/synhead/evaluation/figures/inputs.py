@@ -58,9 +58,9 @@ def named_paths(texts: Sequence[str], *, taken: str) -> dict[str, Path]:
 
 
 def render(model: TalkingHead, trials: Sequence[Trial]) -> dict[str, Frames]:
-    """The model's frames by trial."""
+    """The model's frames by trial, across identities relative to the trial's reference frame."""
     renderer = ModelRenderer(model)
-    return {trial.name: renderer(trial.source, trial.driving) for trial in trials}
+    return {trial.name: renderer.trial(trial) for trial in trials}
 
 
 def system_frames(path: Path, trials: Sequence[Trial], *, device: torch.device) -> dict[str, Frames]:

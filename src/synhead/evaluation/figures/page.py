@@ -14,7 +14,7 @@ from synhead.evaluation.figures.sheet import Sheet
 __all__ = ["html_page", "write_page"]
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 1280px; margin: 0 auto; padding: 1rem; color: #18181b; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 1760px; margin: 0 auto; padding: 1rem; color: #18181b; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; }
 section { margin: 2.5rem 0; } h2 { margin-bottom: .25rem; }
 img { max-width: 100%; height: auto; border: 1px solid #e4e4e7; }

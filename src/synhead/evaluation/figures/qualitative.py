@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from synhead.evaluation.figures.sheet import Row, Sheet, draw_table
+from synhead.evaluation.figures.sheet import Row, Sheet, draw_table, tile_for
 from synhead.evaluation.trials import Trial
 from synhead.types import NDArray
 
@@ -21,7 +21,8 @@ Kind = Literal["portrait", "reconstruction", "reenactment"]
 _WORDS: Mapping[Kind, tuple[str, str]] = {
     "portrait": (
         "The portrait and its driver (figures 5, 9)",
-        "The driving frames shown are those that differ most from the first one.",
+        "The driving frames shown are those that differ most from the first one. Keypoints are the driver's own "
+        "(absolute): the result takes his pose and place, and something of the shape of his face.",
     ),
     "reconstruction": (
         "Same-identity reconstruction (figures 5a, 9)",
@@ -30,7 +31,8 @@ _WORDS: Mapping[Kind, tuple[str, str]] = {
     ),
     "reenactment": (
         "Cross-identity reenactment (figures 5b, 9)",
-        "Source and driving frame show different people: columns should show the source's person in the driver's pose.",
+        "Source and driving frame show different people: columns should show the source's person move as the driver "
+        "moves away from the first frame of his clip (relative motion, as `synhead evaluate` has it).",
     ),
 }
 
@@ -48,7 +50,8 @@ def qualitative_sheet(kind: Kind, trials: Sequence[Trial], systems: Mapping[str,
             made = [frames[trial.name][position] for frames in systems.values()]
             rows.append(Row(_label(trial, position), [trial.source, driving, *made]))
     title, caption = _WORDS[kind]
-    return Sheet(f"fig05-{kind}", title, caption, draw_table(["source", "driving", *systems], rows))
+    tile = tile_for(len(trials[0].source))  # pictures in their own size: a smaller one hides blur
+    return Sheet(f"fig05-{kind}", title, caption, draw_table(["source", "driving", *systems], rows, tile=tile))
 
 
 def telling(trial: Trial, count: int = 1) -> Trial:

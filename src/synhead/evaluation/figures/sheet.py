@@ -13,11 +13,12 @@ from PIL import Image, ImageDraw, ImageFont
 from synhead.data.files import replacing
 from synhead.types import NDArray
 
-__all__ = ["Picture", "Row", "Sheet", "draw_table", "font", "write_sheet"]
+__all__ = ["Picture", "Row", "Sheet", "draw_table", "font", "tile_for", "write_sheet"]
 
 Picture = UInt8[NDArray[np.uint8], "_ _ 3"]
 
-_GAP_PX, _MARGIN_PX, _TEXT_PX, _LINE_PX = 6, 12, 15, 19
+_GAP_PX, _MARGIN_PX, _TEXT_PX, _NOTE_PX, _LINE_PX = 6, 12, 15, 13, 19
+_TILE_PX = 176
 _INK, _SOFT, _PAPER = (24, 24, 27), (113, 113, 122), (255, 255, 255)
 
 
@@ -45,12 +46,18 @@ def font(size_px: int = _TEXT_PX) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
     return ImageFont.load_default(size_px)
 
 
+def tile_for(size: int) -> int:
+    """Side of a tile that shows pictures of ``size`` pixels, and halves of it, with every pixel equally large."""
+    return size * max(1, -(-_TILE_PX // size))
+
+
 def draw_table(
-    columns: Sequence[str], rows: Sequence[Row], *, tile: int = 176, legends: Sequence[Image.Image] = ()
+    columns: Sequence[str], rows: Sequence[Row], *, tile: int = _TILE_PX, legends: Sequence[Image.Image] = ()
 ) -> Image.Image:
     """Rows of square tiles under column titles, then the legends side by side.
 
-    Pictures smaller than a tile keep their pixels visible. Raises ValueError if a row has more pictures than columns.
+    Pictures smaller than a tile keep their pixels visible. Titles and notes wider than a tile are cut short.
+    Raises ValueError if a row has more pictures than columns.
     """
     for row in rows:
         if len(row.pictures) > len(columns):
@@ -65,7 +72,7 @@ def draw_table(
     draw = ImageDraw.Draw(canvas)
     for column, title in enumerate(columns):
         middle = left + column * (tile + _GAP_PX) + tile // 2
-        draw.text((middle, _MARGIN_PX), title, fill=_INK, font=font(), anchor="ma")
+        draw.text((middle, _MARGIN_PX), _fitting(title, tile, _TEXT_PX), fill=_INK, font=font(), anchor="ma")
     for row, height in zip(rows, heights, strict=True):
         draw.multiline_text(
             (_MARGIN_PX, top + tile // 2), row.label, fill=_INK, font=font(), anchor="lm", spacing=_LINE_PX - _TEXT_PX
@@ -83,7 +90,7 @@ def write_sheet(sheet: Sheet, folder: Path) -> Path:
     """``<name>.png`` in ``folder``, whole or not at all."""
     path = folder / f"{sheet.name}.png"
     with replacing(path) as temporary:
-        sheet.image.save(temporary)
+        sheet.image.save(temporary, optimize=True)
     return path
 
 
@@ -96,7 +103,17 @@ def _draw_row(canvas: Image.Image, row: Row, corner: tuple[int, int], tile: int)
         sampling = Image.Resampling.NEAREST if len(picture) <= tile else Image.Resampling.LANCZOS
         canvas.paste(Image.fromarray(picture).resize((tile, tile), sampling), (x, top))
         if column < len(row.notes):
-            draw.text((x + tile // 2, top + tile + 2), row.notes[column], fill=_SOFT, font=font(13), anchor="ma")
+            note = _fitting(row.notes[column], tile, _NOTE_PX)
+            draw.text((x + tile // 2, top + tile + 2), note, fill=_SOFT, font=font(_NOTE_PX), anchor="ma")
+
+
+def _fitting(text: str, width: int, size_px: int) -> str:
+    """The text, or as much of its beginning as fits with three dots."""
+    measure = font(size_px).getlength
+    if measure(text) <= width:
+        return text
+    kept = next((n for n in range(len(text), 0, -1) if measure(text[:n] + "...") <= width), 0)
+    return text[:kept] + "..."
 
 
 def _text_width(text: str) -> int:

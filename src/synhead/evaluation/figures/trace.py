@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from synhead.config import CodebookConfig, ModelConfig
 from synhead.evaluation.figures.sheet import Picture
 from synhead.geometry.grid import displacement_px
 from synhead.geometry.warp import warp
@@ -27,7 +28,8 @@ class PairTrace:
     """A training pass in eval mode of batch 1, with what it does not keep.
 
     ``source_features``, ``driving_features``: F_s^i and F_d^i by scale. ``driving_tokens[scale]``: F_d^i as the
-    appearance codebook sees it, before quantisation (empty without such a codebook).
+    appearance codebook sees it, before quantisation (empty without such a codebook). ``first_codes[codebook]``: the
+    number of the first code that each compensated scale sees, from which the indices of the pass count.
     """
 
     source: Picture
@@ -36,6 +38,7 @@ class PairTrace:
     source_features: Mapping[int, Float[NDArray[Any], "c s s"]]
     driving_features: Mapping[int, Float[NDArray[Any], "c s s"]]
     driving_tokens: Mapping[int, Float[NDArray[Any], "d t t"]]
+    first_codes: Mapping[str, Sequence[int]]
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -75,6 +78,10 @@ def trace_pair(model: TalkingHead, source: Picture, driving: Picture) -> PairTra
         source_features={scale: one(feature) for scale, feature in model.encoder(source_image).features.items()},
         driving_features={scale: one(feature) for scale, feature in features.items()},
         driving_tokens=tokens,
+        first_codes={
+            "motion": _first_codes(model.config, model.config.motion),
+            "appearance": _first_codes(model.config, model.config.appearance),
+        },
     )
 
 
@@ -88,6 +95,10 @@ def to_picture(image: Float[NDArray[Any], "3 h w"]) -> Picture:
     """Spec E: clamped to [-1, 1], rounded half to even."""
     levels = np.rint((image.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
     return np.ascontiguousarray(levels.transpose(1, 2, 0))
+
+
+def _first_codes(config: ModelConfig, codebook: CodebookConfig) -> tuple[int, ...]:
+    return tuple(config.codes(codebook, scale).start for scale in config.compensated_scales(codebook.scope))
 
 
 def _tensor(picture: Picture) -> Float[Tensor, "1 3 h w"]:
