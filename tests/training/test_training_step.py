@@ -46,6 +46,19 @@ def test_every_parameter_of_every_ablation_is_trained(fabric: Fabric, name: Abla
         assert [name for name, parameter in module.named_parameters() if parameter not in moved] == []
 
 
+def test_only_the_warped_view_is_exposed_anew(fabric: Fabric, state: TrainingState) -> None:
+    """The equivariance terms alone see it; a neutral exposure changes no bit."""
+    plain = micro_batch(fabric)
+    found = {}
+    for name, exposure in (("none", None), ("neutral", (1.0, 0.0)), ("dark", (0.6, -0.3))):
+        values = None if exposure is None else torch.tensor([exposure, exposure], device=fabric.device)
+        steps = steps_of(fabric, copy.deepcopy(state))
+        found[name] = steps.generator_step([plain._replace(exposure=values)], adversarial=False)[0].terms
+    assert all(torch.equal(found["none"][term], found["neutral"][term]) for term in found["none"])
+    differing = {term for term in found["none"] if not torch.equal(found["none"][term], found["dark"][term])}
+    assert differing == {"equivariance_value", "equivariance_jacobian"}
+
+
 def test_one_adam_with_two_groups_equals_two_optimisers() -> None:
     """Bit for bit: the published trainer steps the generator's and the motion estimator's optimisers in turn."""
     torch.manual_seed(0)

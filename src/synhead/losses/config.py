@@ -59,6 +59,8 @@ class LossConfig:
     ``perceptual_factors``: the image is compared at its size divided by each of them; a coarser set costs less.
     ``keypoint_distance``: ``published`` has a value but no gradient; ``hinge`` is relu(0.2 - d) (a deviation).
     ``appearance_share``: of the driving images that the appearance codes are learned from; less costs less.
+    ``exposure_spread``: of brightness and contrast of the warped view that the equivariance terms compare keypoints to;
+    0 as published, which lets Jacobians carry the driver's brightness.
     ``adversarial_start``: the adversarial terms are on in iterations after this one (counted from 1).
     """
 
@@ -67,6 +69,7 @@ class LossConfig:
     perceptual_factors: tuple[int, ...] = (1, 2, 4, 8)
     keypoint_distance: KeypointDistanceName = "published"
     appearance_share: float = 1.0
+    exposure_spread: float = 0.0
     adversarial_start: int = 5001
     weights: LossWeights = field(default_factory=LossWeights)
 
@@ -75,6 +78,8 @@ class LossConfig:
             raise ConfigError("losses.perceptual_factors: whole numbers from 1; perceptual=none switches the term off")
         if not 0 < self.appearance_share <= 1:
             raise ConfigError("losses.appearance_share must be above 0 and at most 1; the weight 0 switches a term off")
+        if not 0 <= self.exposure_spread <= 1:
+            raise ConfigError("losses.exposure_spread must be between 0 and 1, such as 0.2; 0 switches it off")
         if self.adversarial_start < 0:
             raise ConfigError("losses.adversarial_start must not be negative: use 0 to start at the first iteration")
 

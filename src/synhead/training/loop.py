@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+from torch import Tensor
+
 from synhead.data.pairs import PairBatch
 from synhead.losses.regions import FacePoints
 from synhead.training.consensus import Consensus
 from synhead.training.events import Events
 from synhead.training.meters import Meters
-from synhead.training.randomness import warps_for
+from synhead.training.randomness import exposures_for, warps_for
 from synhead.training.run import Outcome, Run, StopReason
 from synhead.training.state import set_rate
 from synhead.training.step import Micro
@@ -80,8 +82,17 @@ def draw_batch(run: Run, iteration: int) -> list[Micro]:
         first = micro * wide + fabric.global_rank * size
         warp = warps_for(run.config.seed, iteration, slice(first, first + size), total, fabric.device)
         pair = run.pairs.next_batch(size)
-        batch.append(Micro(pair.source, pair.driving, warp, face_points(pair)))
+        exposure = exposures(run, iteration, slice(first, first + size), total)
+        batch.append(Micro(pair.source, pair.driving, warp, face_points(pair), exposure))
     return batch
+
+
+def exposures(run: Run, iteration: int, rows: slice, total: int) -> Tensor | None:
+    """Of the warped views, if they are to differ from the driving images in brightness."""
+    if not run.losses.exposure_spread:
+        return None
+    found = exposures_for(run.config.seed, iteration, rows, total, run.losses.exposure_spread)
+    return found.to(run.steps.fabric.device, non_blocking=True)
 
 
 def face_points(pair: PairBatch) -> FacePoints | None:

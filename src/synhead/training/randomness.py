@@ -6,10 +6,11 @@ import hashlib
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from synhead.geometry.tps import RandomWarp, draw
 
-Stream = Literal["warp", "codes"]
+Stream = Literal["warp", "codes", "exposure"]
 
 
 def generator_for(seed: int, stream: Stream, iteration: int) -> torch.Generator:
@@ -27,3 +28,12 @@ def warps_for(seed: int, iteration: int, rows: slice, total: int, device: torch.
     return RandomWarp(
         affine=warp.affine[rows].to(device, non_blocking=True), bend=warp.bend[rows].to(device, non_blocking=True)
     )
+
+
+def exposures_for(seed: int, iteration: int, rows: slice, total: int, spread: float) -> Tensor:
+    """Rows of the exposures of an iteration's warped views: gain and offset on [-1, 1], (b 2), on the CPU.
+
+    The logarithm of the gain and the offset are normal with the standard deviation ``spread``.
+    """
+    noise = spread * torch.randn(total, 2, generator=generator_for(seed, "exposure", iteration))
+    return torch.stack([noise[:, 0].exp(), noise[:, 1]], dim=1)[rows]

@@ -62,15 +62,23 @@ class GeneratorPass(nn.Module):
         iteration: int,
         critic: Discriminator | None,
         points: FacePoints | None = None,
+        exposure: Float[Tensor, "b 2"] | None = None,
     ) -> GeneratorResult:
-        """``bending``: tensors of the random warp. Without a critic the adversarial terms are off."""
+        """``bending``: tensors of the random warp; ``exposure``: gain and offset of the warped view.
+
+        Without a critic the adversarial terms are off.
+        """
         affine, bend = bending
         warp = RandomWarp(affine=affine, bend=bend)
         losses = self.objective.config
+        transformed = warp.warp_frame(driving_image)
+        if exposure is not None:
+            gain, offset = exposure[:, :, None, None, None].unbind(dim=1)
+            transformed = (transformed * gain + offset).clamp(-1, 1)
         result = self.model(
             source_image,
             driving_image,
-            warp.warp_frame(driving_image),
+            transformed,
             low_resolution=losses.weights.low_resolution > 0,
             coded=losses.coded(len(driving_image)),
         )
@@ -101,12 +109,16 @@ class DiscriminatorPass(nn.Module):
 
 
 class Micro(NamedTuple):
-    """One forward pass worth of input on the device: pairs in [-1, 1], their warps, and landmarks if there are any."""
+    """One forward pass worth of input on the device: pairs in [-1, 1], their warps, and landmarks if there are any.
+
+    ``exposure``: gain and offset of the warped views, None as published.
+    """
 
     source_image: Tensor
     driving_image: Tensor
     warp: RandomWarp
     points: FacePoints | None = None
+    exposure: Tensor | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
@@ -136,7 +148,7 @@ class Steps:
             for index, micro in enumerate(batch):
                 last = index == len(batch) - 1
                 with self.fabric.no_backward_sync(self.generator, enabled=not last):
-                    result = self.generator(*micro.inputs, iteration, critic, micro.points)
+                    result = self.generator(*micro.inputs, iteration, critic, micro.points, micro.exposure)
                     self.fabric.backward(result.total / len(batch))
                 results.append(result._replace(total=result.total.detach()))
         if self.gradient_norm is not None:
