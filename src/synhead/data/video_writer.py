@@ -104,6 +104,7 @@ class VideoOutput(Output):
         width, height = self._spec.size
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         context = stream.codec_context
+        context.thread_type = "AUTO"  # whole frames side by side; PyAV's default, slices, is slower and larger
         context.time_base = self._time_base
         context.color_range, context.colorspace = ColorRange.MPEG, BT709
         context.color_primaries = context.color_trc = BT709
