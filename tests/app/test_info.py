@@ -50,3 +50,11 @@ def test_doctor_reports_what_is_broken(run: Run, monkeypatch: pytest.MonkeyPatch
     assert finished.code == 1
     assert "weights" in finished.out
     assert "broken" in finished.out
+
+
+def test_doctor_tells_why_a_gpu_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (True, False):
+        monkeypatch.setattr("synhead.geometry.triton_there.has_triton", lambda found=there: found)
+        found = doctor._kernels()
+        assert (found.state == "slow") is not there
+        assert (found.remedy is None or "gcc" in found.remedy) if there else "gcc" in (found.remedy or "")

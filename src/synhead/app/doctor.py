@@ -77,7 +77,9 @@ def _devices() -> Iterator[Finding]:
     yield Finding(topic="cpu", fact=f"{cores} cores, {threads} threads used by torch")
     chosen = select_device("auto")
     yield Finding(topic="runs on", fact=f"{chosen} in {select_precision('auto', chosen)} (--device auto)")
-    if chosen.type != "cuda":
+    if chosen.type == "cuda":
+        yield _kernels()
+    else:
         yield _why_no_gpu()
         if threads < cores:
             yield Finding(
@@ -88,6 +90,19 @@ def _devices() -> Iterator[Finding]:
             )
         elif cores < FEW_CORES:
             yield Finding(topic="cores", fact=f"only {cores}", state="slow", remedy="use a machine with more cores")
+
+
+def _kernels() -> Finding:
+    from synhead.geometry.triton_there import has_triton
+
+    if has_triton():
+        return Finding(topic="kernels", fact="Triton and a C compiler are there: bf16 draws by fused kernels")
+    return Finding(
+        topic="kernels",
+        fact="Triton or a C compiler is missing: bf16 takes twice as long",
+        state="slow",
+        remedy="install gcc or clang (torch's GPU builds for Linux bring Triton)",
+    )
 
 
 def _why_no_gpu() -> Finding:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -11,6 +9,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
+
+from synhead.geometry.triton_there import takes_kernels
 
 
 def resize(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c {size} {size}"]:
@@ -81,15 +81,10 @@ def warp_taps(
     return sample(feature, tap_grid(grid, side, target))
 
 
-@cache
-def _triton() -> bool:
-    return find_spec("triton") is not None
-
-
 def fusible(feature: Tensor) -> bool:
     """Whether the fused kernel serves: a GPU, half precision, no gradients, no compiler at work."""
     half = feature.dtype in (torch.bfloat16, torch.float16)
-    return half and feature.is_cuda and not torch.is_grad_enabled() and not torch.compiler.is_compiling() and _triton()
+    return half and not torch.is_grad_enabled() and takes_kernels(feature.device)
 
 
 def tap_grid(grid: Float[Tensor, "b h w 2"], size: int, target: int) -> Float[Tensor, "b t2 t2 2"]:

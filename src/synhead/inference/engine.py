@@ -16,7 +16,7 @@ from synhead.inference.frame_graph import from_pixels, to_pixels
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, NDArray, SourceFeatures
 
-__all__ = ["EagerEngine", "Engine", "OverlappingEngine", "Pending", "Pixels", "Precision", "true_fp32"]
+__all__ = ["EagerEngine", "Engine", "OverlappingEngine", "Pending", "Pixels", "Precision", "on", "true_fp32"]
 
 Precision = Literal["fp32", "bf16"]
 
@@ -106,18 +106,18 @@ class EagerEngine:
 
     def observe(self, portrait: RgbImage) -> SourceFeatures:
         """See Engine. In float32: once a portrait, so that speed is no reason to round."""
-        with torch.inference_mode(), true_fp32():
+        with on(self._device), torch.inference_mode(), true_fp32():
             return self.model.observe(from_pixels(self._upload([portrait])))
 
     def keypoints(self, frames: Sequence[RgbImage]) -> Keypoints:
         """See Engine."""
-        with torch.inference_mode(), true_fp32():
+        with on(self._device), torch.inference_mode(), true_fp32():
             found: Keypoints = self.model.keypoint_detector(from_pixels(self._upload(frames)))
             return found
 
     def render(self, source: SourceFeatures, driving: Keypoints) -> UInt8[NDArray[np.uint8], "b h w 3"]:
         """See Engine."""
-        with torch.inference_mode(), true_fp32(), self._autocast():
+        with on(self._device), torch.inference_mode(), true_fp32(), self._autocast():
             array: NDArray[np.uint8] = to_pixels(self.model.animate(source, driving).image).cpu().numpy()
         return array
 
@@ -128,6 +128,11 @@ class EagerEngine:
 
     def _upload(self, images: Sequence[RgbImage]) -> UInt8[torch.Tensor, "b h w 3"]:
         return torch.from_numpy(np.stack(images)).to(self._device)
+
+
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """That GPU as the current one, on which kernels are launched: it need not be the first. Nothing for a CPU."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def true_fp32() -> AbstractContextManager[None]:

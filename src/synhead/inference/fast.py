@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -15,7 +14,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from synhead.data.image import RgbImage
-from synhead.inference.engine import Pending, Pixels, Precision, true_fp32
+from synhead.geometry.triton_there import has_triton, takes_kernels
+from synhead.inference.engine import Pending, Pixels, Precision, on, true_fp32
 from synhead.inference.frame_graph import FrameGraph, from_pixels, source_tensors, to_pixels
 from synhead.inference.prepared import prepare, project_codes
 from synhead.inference.replay import Replayed, fill_up
@@ -50,7 +50,7 @@ class FastEngine:
         self._device = next(model.parameters()).device
         half = precision == "bf16"
         self._dtype = torch.bfloat16 if half and kernels is None else torch.float32  # the kernels read float32
-        fused = half and not compiled and has_triton(self._device)
+        fused = half and not compiled and takes_kernels(self._device)
         prepared = prepare(model, half=half, kernels=kernels, fused=fused)
         self._detector = prepared.keypoint_detector
         self._graph = FrameGraph(prepared, project_codes(model, self._dtype, padded=fused))
@@ -61,9 +61,10 @@ class FastEngine:
         self._replayed: Replayed | None = None
         self._located: Replayed | None = None
         if self._device.type == "cuda":
-            self._sender = torch.cuda.Stream()
-            self._located = Replayed(self._points, batched=1)
-            self._replayed = None if self.compiled else Replayed(self._drawn, batched=2)
+            self._sender = torch.cuda.Stream(self._device)
+            with on(self._device):
+                self._located = Replayed(self._points, batched=1)
+                self._replayed = None if self.compiled else Replayed(self._drawn, batched=2)
 
     @property
     def name(self) -> str:
@@ -89,7 +90,7 @@ class FastEngine:
 
     def observe(self, portrait: RgbImage) -> SourceFeatures:
         """See Engine. Computed in float32, kept as frames read it."""
-        with torch.inference_mode(), true_fp32():
+        with on(self._device), torch.inference_mode(), true_fp32():
             image = from_pixels(self._upload([portrait]))
             features = {
                 scale: feature.to(self._dtype).contiguous(memory_format=torch.channels_last)
@@ -106,7 +107,7 @@ class FastEngine:
 
     def keypoints(self, frames: Sequence[RgbImage]) -> Keypoints:
         """See Engine."""
-        with torch.inference_mode(), self._convolutions():
+        with on(self._device), torch.inference_mode(), self._convolutions():
             return self.locate(self._upload(frames))
 
     def locate(self, frames: UInt8[Tensor, "b h w 3"]) -> Keypoints:
@@ -164,6 +165,7 @@ class FastEngine:
     def running(self) -> AbstractContextManager[object]:
         """The modes that :meth:`draw` and :meth:`locate` are to be called in: no gradients, this precision."""
         stack = ExitStack()
+        stack.enter_context(on(self._device))
         stack.enter_context(torch.inference_mode())
         stack.enter_context(self._convolutions())
         stack.enter_context(torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16"))
@@ -181,7 +183,7 @@ class FastEngine:
         """To pinned memory on a stream of its own, behind the drawing."""
         assert self._sender is not None
         host = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
-        self._sender.wait_stream(torch.cuda.current_stream())
+        self._sender.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._sender):
             host.copy_(pixels, non_blocking=True)
             arrived = torch.cuda.Event()
@@ -190,15 +192,10 @@ class FastEngine:
         return Pending(host, arrived)
 
 
-def has_triton(device: torch.device) -> bool:
-    """Whether the Triton kernels run there."""
-    return device.type == "cuda" and find_spec("triton") is not None
-
-
 def can_compile(device: torch.device) -> bool:
     """Whether TorchInductor has its compiler: Triton on a GPU, a C++ compiler on a CPU."""
     if device.type == "cuda":
-        return has_triton(device)
+        return has_triton()
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 

@@ -46,9 +46,9 @@ class Replayed:
         count = len(tensors[0])
         with self._lock, torch.inference_mode():  # inputs are recorded in this mode, and filled in no other
             size = batch_to_run(count, self._sizes)
-            self._sizes.add(size)
             filled = tuple(fill_up(tensor, size) for tensor in tensors[: self._batched]) + tensors[self._batched :]
             recording = self._recording(filled)
+            self._sizes.add(size)
             for i, tensor in enumerate(filled):
                 if recording.given[i] is not tensor:
                     recording.inputs[i].copy_(tensor, non_blocking=True)

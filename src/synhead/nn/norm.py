@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.util import find_spec
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from synhead.geometry.triton_there import takes_kernels
 from synhead.nn.precision import autocast_dtype
 
 _HALF = (torch.bfloat16, torch.float16)
 
 
-@cache
-def _triton() -> bool:
-    return find_spec("triton") is not None
-
-
 def _fused(norm: nn.GroupNorm, x: Tensor, *, swish: bool) -> Tensor | None:
     """The fused result, or None where it does not apply: no GPU, full precision, under a compiler, without Triton."""
     dtype = autocast_dtype(x)
-    if dtype not in _HALF or not x.is_cuda or torch.compiler.is_compiling() or not _triton():
+    if dtype not in _HALF or not takes_kernels(x.device):
         return None
     from synhead.nn.fused_norm import FusedGroupNorm  # noqa: PLC0415 - Triton exists on GPU builds only
 
