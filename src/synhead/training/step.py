@@ -58,17 +58,16 @@ class GeneratorPass(nn.Module):
         self,
         source_image: Float[Tensor, "b 3 H W"],
         driving_image: Float[Tensor, "b 3 H W"],
-        bending: tuple[Float[Tensor, "b 2 3"], Float[Tensor, "b 1 n"]],
+        view: tuple[Float[Tensor, "b 2 3"], Float[Tensor, "b 1 n"], Float[Tensor, "b 2"] | None],
         iteration: int,
         critic: Discriminator | None,
         points: FacePoints | None = None,
-        exposure: Float[Tensor, "b 2"] | None = None,
     ) -> GeneratorResult:
-        """``bending``: tensors of the random warp; ``exposure``: gain and offset of the warped view.
+        """``view``: tensors of the random warp, and gain and offset of the warped view, if it is exposed anew.
 
         Without a critic the adversarial terms are off.
         """
-        affine, bend = bending
+        affine, bend, exposure = view
         warp = RandomWarp(affine=affine, bend=bend)
         losses = self.objective.config
         transformed = warp.warp_frame(driving_image)
@@ -121,9 +120,9 @@ class Micro(NamedTuple):
     exposure: Tensor | None = None
 
     @property
-    def inputs(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    def inputs(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor | None]]:
         """Tensors of the generator's pass in its order."""
-        return self.source_image, self.driving_image, (self.warp.affine, self.warp.bend)
+        return self.source_image, self.driving_image, (self.warp.affine, self.warp.bend, self.exposure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ class Steps:
             for index, micro in enumerate(batch):
                 last = index == len(batch) - 1
                 with self.fabric.no_backward_sync(self.generator, enabled=not last):
-                    result = self.generator(*micro.inputs, iteration, critic, micro.points, micro.exposure)
+                    result = self.generator(*micro.inputs, iteration, critic, micro.points)
                     self.fabric.backward(result.total / len(batch))
                 results.append(result._replace(total=result.total.detach()))
         if self.gradient_norm is not None:
