@@ -22,6 +22,7 @@ HEADER = """\
 """
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 INSTALLERS = frozenset({"pip", "setuptools", "wheel"})
+LEFT_TO_TORCH = frozenset({"triton"})  # GPU builds of torch want one release of it; tests take any
 
 
 def requirements(dist: Distribution, extras: frozenset[str]) -> Iterator[Requirement]:
@@ -51,7 +52,11 @@ def closure(root: str) -> dict[str, Distribution]:
             continue
         found[canonicalize_name(name)] = dist
         todo += [(r.name, frozenset(r.extras)) for r in requirements(dist, extras)]
-    return {name: dist for name, dist in found.items() if name != canonicalize_name(root) and name not in INSTALLERS}
+    return {
+        name: dist
+        for name, dist in found.items()
+        if name != canonicalize_name(root) and name not in INSTALLERS | LEFT_TO_TORCH
+    }
 
 
 def pin(name: str, dist: Distribution) -> str:
