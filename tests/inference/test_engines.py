@@ -6,12 +6,11 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-import torch
 from jaxtyping import TypeCheckError
 
 from synhead.config import ConfigError
 from synhead.inference.engine import EagerEngine
-from synhead.inference.engines import ENGINES, EngineOptions, default_engine, make_engine
+from synhead.inference.engines import ENGINES, EngineOptions, make_engine
 from synhead.inference.fast import FastEngine
 from tests.native import needs_compiler
 
@@ -21,11 +20,6 @@ def test_names_lead_to_engines(model):
     assert type(make_engine(model, EngineOptions(name="eager", precision="bf16"))) is EagerEngine
     assert make_engine(model, EngineOptions(precision="bf16")).precision == "bf16"
     assert set(ENGINES) == {"eager", "prepared", "native", "compiled", "onnx"}
-
-
-def test_what_is_taken_unless_named():
-    assert default_engine(torch.device("cpu")) == "prepared"
-    assert default_engine(torch.device("cuda")) == "prepared"
 
 
 @pytest.mark.parametrize(

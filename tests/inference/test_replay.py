@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -42,6 +44,30 @@ def test_filling_up_repeats_the_last():
     assert torch.equal(filled[:3], rows)
     assert torch.equal(filled[3:], rows[-1:].expand(2, 2))
     assert fill_up(rows, 3) is rows
+
+
+def test_rows_are_read_anew_and_constants_kept(monkeypatch):
+    """On a CPU, with a graph that runs the function: a buffer that its owner overwrites is no old picture."""
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+
+    made: list[SimpleNamespace] = []
+
+    def recording(_, tensors):
+        if not made:
+            inputs, outputs = tuple(tensor.clone() for tensor in tensors), (torch.empty_like(tensors[0]),)
+            graph = SimpleNamespace(replay=lambda: outputs[0].copy_(inputs[0] + inputs[1]))
+            made.append(SimpleNamespace(graph=graph, inputs=inputs, outputs=outputs, given=[None] * len(inputs)))
+        assert tuple(tensor.shape for tensor in tensors) == tuple(tensor.shape for tensor in made[0].inputs)
+        return made[0]
+
+    monkeypatch.setattr(Replayed, "_recording", recording)
+    replayed = Replayed(lambda rows, constant: (rows + constant,), batched=1)
+    rows, constant = torch.zeros(3, 2), torch.ones(2)
+    first = replayed(rows, constant)[0]
+    rows += 5
+    assert torch.equal(replayed(rows, constant)[0], torch.full((3, 2), 6.0))
+    assert torch.equal(replayed(rows[:2], torch.full((2,), 10.0))[0], torch.full((2, 2), 15.0)), "filled up to three"
+    assert torch.equal(first, torch.ones(3, 2)), "a result outlives the next replay"
 
 
 @needs_gpu

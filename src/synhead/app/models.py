@@ -116,10 +116,10 @@ def load_animator(
 ) -> tuple[Animator, LoadedModel]:
     """The chosen model ready to animate, and what it is. Raises CheckpointError or ConfigError."""
     from synhead.inference.animator import Animator, select_device, select_precision
-    from synhead.inference.engines import EngineOptions, default_engine, engine_named, make_engine
+    from synhead.inference.engines import DEFAULT_ENGINE, EngineOptions, engine_named, make_engine
 
     chosen, engine = select_device(device), engine or EngineChoice()
-    name = default_engine(chosen) if engine.name == "auto" else engine_named(engine.name)
+    name = DEFAULT_ENGINE if engine.name == "auto" else engine_named(engine.name)
     how = EngineOptions(name=name, precision=select_precision(precision, chosen), graph=engine.graph)
     loaded = load(choice, device=chosen)
     return Animator(loaded.model, options, engine=make_engine(loaded.model, how)), loaded

@@ -16,7 +16,7 @@ from PIL import Image
 from synhead.config import ConfigError
 from synhead.data.image import Fit, RgbImage, fit_image, read_image
 from synhead.inference.engine import EagerEngine, Engine, OverlappingEngine, Pending, Precision
-from synhead.inference.engines import EngineOptions, default_engine, make_engine
+from synhead.inference.engines import EngineOptions, make_engine
 from synhead.inference.fingerprint import ModelFingerprint, fingerprint
 from synhead.inference.keypoint_stream import batches_of, rows
 from synhead.inference.motion_edits import MotionEdits
@@ -95,7 +95,7 @@ class Animator:
         """
         chosen = select_device(device)
         model = checkpoint.load(hub.resolve(str(path_or_id)), device=str(chosen))
-        how = EngineOptions(name=default_engine(chosen), precision=select_precision(precision, chosen))
+        how = EngineOptions(precision=select_precision(precision, chosen))
         return cls(model, options, engine=make_engine(model, how))
 
     @property

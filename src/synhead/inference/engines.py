@@ -26,6 +26,8 @@ ENGINES: Mapping[EngineName, str] = {
     "compiled": "prepared, through TorchInductor with static shapes; CUDA graphs on a GPU; slow first frame",
     "onnx": "a graph written by synhead export, run by onnxruntime on the CPU in fp32",
 }
+DEFAULT_ENGINE: EngineName = "prepared"
+"""On CPUs and GPUs the fastest that starts at once (docs/speed.md)."""
 PRECISIONS: Mapping[Precision, str] = {
     "fp32": "float32 throughout, TF32 off",
     "bf16": "convolutions and products in bfloat16, coordinates in float32 (GPUs: TF32 in the keypoint detector): "
@@ -37,7 +39,7 @@ PRECISIONS: Mapping[Precision, str] = {
 class EngineOptions:
     """``graph``: the file of the ``onnx`` engine. ``precision``: of convolutions and matrix products."""
 
-    name: EngineName = "prepared"
+    name: EngineName = DEFAULT_ENGINE
     precision: Precision = "fp32"
     graph: Path | None = None
 
@@ -56,12 +58,6 @@ def engine_named(name: str) -> EngineName:
         if known == name:
             return known
     raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}")
-
-
-def default_engine(device: torch.device) -> EngineName:
-    """``prepared`` on CPUs and GPUs: the fastest that starts at once (docs/speed.md)."""
-    del device
-    return "prepared"
 
 
 def make_engine(model: TalkingHead, options: EngineOptions | None = None) -> Engine:

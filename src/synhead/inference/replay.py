@@ -18,7 +18,7 @@ Function = Callable[..., tuple[Tensor, ...]]
 
 @dataclass(slots=True)
 class _Recording:
-    """``given``: the tensors that the inputs were last filled from; who hands over the same ones pays for no copy."""
+    """``given``: the constants that the inputs were last filled from; who hands over the same ones pays for no copy."""
 
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
@@ -29,9 +29,10 @@ class _Recording:
 class Replayed:
     """``function`` on the current GPU, without the processor's launches: a thousand small kernels cost it 40 ms.
 
-    Its arguments are tensors on the GPU whose values nobody changes afterwards, the first ``batched`` of them with one
-    row a frame, as its results have; it must not wait for the GPU. Batches are filled up to sizes that were recorded,
-    with their last row. Recordings share one memory pool, so that only one runs at a time; results are copies.
+    Its arguments are tensors on the GPU, the first ``batched`` of them with one row a frame, as its results have; the
+    values of the others nobody changes afterwards. It must not wait for the GPU. Batches are filled up to sizes that
+    were recorded, with their last row. Recordings share one memory pool, so that only one runs at a time; results are
+    copies.
     """
 
     def __init__(self, function: Function, *, batched: int) -> None:
@@ -50,9 +51,9 @@ class Replayed:
             recording = self._recording(filled)
             self._sizes.add(size)
             for i, tensor in enumerate(filled):
-                if recording.given[i] is not tensor:
+                if i < self._batched or recording.given[i] is not tensor:
                     recording.inputs[i].copy_(tensor, non_blocking=True)
-                    recording.given[i] = tensor
+                    recording.given[i] = tensor if i >= self._batched else None
             recording.graph.replay()
             return tuple(output[:count].clone() for output in recording.outputs)
 
