@@ -21,7 +21,7 @@ if not torch.cuda.is_available():
 
 from synhead.config import ModelConfig, preset
 from synhead.geometry import warp as plain_warp
-from synhead.geometry.fused_warp import fused_warp
+from synhead.geometry.fused_warp import fused_warp, merge_rectified
 from synhead.inference.engine import EagerEngine
 from synhead.inference.frame_graph import FrameGraph, source_tensors, to_pixels
 from synhead.inference.prepared import fold, project_codes
@@ -29,8 +29,11 @@ from synhead.inference.triton_model import use_triton
 from synhead.model.talking_head import TalkingHead
 from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample
-from synhead.nn.fused_norm import FusedGroupNorm, group_norm
+from synhead.nn.fused_norm import FusedGroupNorm
+from synhead.nn.triton_attention import attend_narrow
+from synhead.nn.triton_conv import Joined, convolve_flow, convolve_narrow, modulate_narrow, packed
 from synhead.nn.triton_kernels import add_norm, add_table, join_phases, modulate
+from synhead.nn.triton_norm import group_norm, group_norm_joined
 from tests.inference.conftest import blobs
 from tests.inference.test_fast import varied
 
@@ -60,6 +63,10 @@ def warps() -> Iterator[tuple[str, float]]:
     index = plain_warp.taps(64, 16, grid)[0]
     wanted = plain_warp.sample(feature, plain_warp.tap_grid(grid, 64, 16))
     yield "taps", error(fused_warp(feature, grid, index=index), wanted)
+    pixels, bias = random(2, 20, 32, 32), random(20)
+    merged = plain_warp.merge_taps(F.relu(pixels + bias[:, None, None]), 64, 16)
+    shares = plain_warp.taps(64, 16, pixels)[1]
+    yield "merged taps", error(merge_rectified(by_pixel(pixels), bias, shares).permute(0, 3, 1, 2), merged)
     lost = torch.full_like(grid, torch.nan)
     yield "no numbers", float(fused_warp(feature, lost).isfinite().all())
 
@@ -80,6 +87,9 @@ def norms() -> Iterator[tuple[str, float]]:
             error(group_norm(norm, x.clone(), swish=True, inplace=True), F.silu(norm(x))),
         )
         yield from gradients(norm, x)
+        left, right = x.chunk(2, dim=1)
+        parts = [part.contiguous(memory_format=torch.channels_last) for part in (left, right)]
+        yield f"group norm of parts {channels}", error(group_norm_joined(norm, parts, swish=True), F.silu(norm(x)))
     layer = nn.LayerNorm(48, device=DEVICE)
     nn.init.normal_(layer.weight)
     tokens, update, bias = random(2, 10, 48), random(2, 10, 48), random(48)
@@ -126,12 +136,75 @@ def pointwise() -> Iterator[tuple[str, float]]:
     picture = random(2, 12, 6, 5)
     phases = F.conv2d(picture, enlarge.weight, None, padding=1).permute(0, 2, 3, 1).contiguous()
     yield "phases", error(join_phases(phases, enlarge.bias[:12]).permute(0, 3, 1, 2), enlarge(picture))
+    rectified = join_phases(phases, enlarge.bias[:12], "relu").permute(0, 3, 1, 2)
+    yield "rectified phases", error(rectified, F.relu(enlarge(picture)))
+
+
+def by_pixel(picture: Tensor) -> Tensor:
+    """(b h w c) without gaps."""
+    return picture.permute(0, 2, 3, 1).contiguous()
+
+
+def attention() -> Iterator[tuple[str, float]]:
+    """Narrow heads and one wide one, lengths that fill no tile, contexts of an item and of all, ignored keys."""
+    for width, queries, keys in ((4, 70, 33), (8, 128, 64), (16, 65, 200), (24, 40, 130), (32, 128, 128), (48, 9, 7)):
+        packed_heads = random(2, max(queries, keys), 3, 3, width)
+        query, key, value = packed_heads.permute(2, 0, 3, 1, 4)
+        query, key, value = query[:, :, :queries], key[:, :, :keys], value[:, :, :keys]
+        ignored = torch.rand(2, keys, device=DEVICE) < 0.5
+        ignored[0, : max(keys - 5, 1)] = True  # whole tiles of it
+        ignored[:, -1] = False
+        for name, k, v, mask in (
+            ("own", key, value, None),
+            ("masked", key, value, ignored),
+            ("one", *shared(key), None),
+        ):
+            allowed = None if mask is None else ~mask[:, None, None, :]
+            wanted = F.scaled_dot_product_attention(query, k.expand_as(key), v.expand_as(value), allowed, scale=0.7)
+            found = attend_narrow(query, k, v, 0.7, mask)
+            yield f"attention {name} {width}", error(found, wanted.transpose(1, 2).flatten(2))
+
+
+def shared(key: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of all items, not laid out alike."""
+    return key[:1], key[1:].contiguous()
+
+
+def convolutions() -> Iterator[tuple[str, float]]:
+    """Sizes that fill no tile; with and without a sum, products, activations."""
+    for inputs, outputs, height, width in ((16, 32, 9, 40), (32, 16, 5, 33), (32, 64, 4, 32)):
+        x, weight, bias = random(2, inputs, height, width), random(outputs, inputs, 3, 3) * 0.1, random(outputs)
+        plain = F.conv2d(x, weight, bias, padding=1)
+        found = convolve_narrow(by_pixel(x), packed(weight), bias, activation="leaky")
+        yield f"narrow {inputs}", error(found, by_pixel(F.leaky_relu(plain, 0.2)))
+        other = random(2, height, width, outputs)
+        found = convolve_narrow(by_pixel(x), packed(weight), bias, other=other)
+        yield f"narrow and sum {inputs}", error(found, by_pixel(plain) + other)
+        joined = tuple(Joined(random(2, height, width, a), random(a, outputs)) for a in (16, 32))
+        found = convolve_narrow(by_pixel(x), packed(weight), bias, joined=joined)
+        wanted = by_pixel(plain) + sum(part.values @ part.weight for part in joined)
+        yield f"narrow and products {inputs}", error(found, wanted)
+    x, compensated, hidden = random(2, 16, 9, 40), random(2, 16, 9, 40), random(2, 32, 9, 40)
+    scale, shift, addition = (random(16, 16, 3, 3) * 0.1 for _ in range(3))
+    a, b = random(16), random(16)
+    wanted = x + 0.7 * x * F.conv2d(hidden[:, :16], scale, a, padding=1)
+    wanted = wanted + F.conv2d(hidden[:, 16:], shift, b, padding=1) + F.conv2d(compensated, addition, padding=1)
+    weights = torch.stack([packed(scale), packed(shift), packed(addition)])
+    found = modulate_narrow(by_pixel(x), by_pixel(hidden), by_pixel(compensated), weights, (a, b), 0.7)
+    yield "narrow modulation", error(found, by_pixel(wanted))
+    for side, outputs in ((3, 32), (7, 56)):
+        flow, weight, bias = random(2, 9, 12, 2), random(outputs, 2, side, side), random(outputs)
+        flow = flow.permute(0, 3, 1, 2)
+        wide = F.pad(packed(weight), (0, 64 - outputs, 0, -2 * side * side % 32))
+        found = convolve_flow(flow, wide, bias, side, "relu")
+        yield f"flow {side}", error(found, by_pixel(F.relu(F.conv2d(flow, weight, bias, padding=side // 2))))
 
 
 def whole() -> Iterator[tuple[str, float]]:
     """Largest difference of whole pictures in levels of 255: published, and blending with wider parts."""
     tiny = preset("tiny")
-    blending = replace(tiny, blend=True, feature_widths=(96, 32, 32, 32), motion=replace(tiny.motion, heads=4))
+    motion = replace(tiny.motion, heads=4, refine_width=20)
+    blending = replace(tiny, blend=True, feature_widths=(96, 64, 32, 32), motion=motion)
     for name, config in (("published", tiny), ("blending", blending)):
         yield f"picture {name}", levels(config)
 
@@ -164,7 +237,7 @@ def on_kernels(model: TalkingHead) -> TalkingHead:
 if __name__ == "__main__":
     torch.manual_seed(0)
     with torch.no_grad():
-        found = dict([*warps(), *pointwise()])
+        found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
     found |= dict(norms())
     found |= dict(whole())
     print(json.dumps(found))  # noqa: T201 - the parent reads it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -10,14 +11,21 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from synhead.geometry.precision import full_precision
 from synhead.geometry.triton_there import takes_kernels
+
+_BY_PIXEL = 4  # channels from which the layout matters
 
 
 def resize(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c {size} {size}"]:
     """Bilinear resize to a square with aligned corners; the same tensor if it already has that size."""
     if image.shape[-2:] == (size, size):
         return image
-    return F.interpolate(image, size=(size, size), mode="bilinear", align_corners=True)
+    if image.device.type == "cuda" and image.shape[1] >= _BY_PIXEL:
+        image = image.contiguous(memory_format=torch.channels_last)  # else a thread makes all channels of its pixel
+    # Autocast would convert to float32 and back; sums are float32 either way, but those of half a gradient are not.
+    with nullcontext() if torch.is_grad_enabled() else full_precision(image):
+        return F.interpolate(image, size=(size, size), mode="bilinear", align_corners=True)
 
 
 def resize_grid(grid: Float[Tensor, "b h w 2"], size: int) -> Float[Tensor, "b {size} {size} 2"]:

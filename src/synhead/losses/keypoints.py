@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from synhead.geometry.heatmap import inverse_2x2
+from synhead.geometry.precision import upcast
 from synhead.geometry.tps import RandomWarp
 from synhead.losses.config import KeypointDistanceName
 from synhead.losses.image import mean
-from synhead.nn.precision import upcast
 from synhead.types import Keypoints
 
 __all__ = [

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from synhead.geometry.precision import upcast
 from synhead.geometry.tps import RandomWarp
 from synhead.losses.adversarial import adaptive_weight, feature_matching_loss, generator_loss, last_layer_gradients
 from synhead.losses.codebook import code_loss, motion_reconstruction_loss
@@ -18,7 +19,6 @@ from synhead.losses.keypoints import equivariance_jacobian_loss, equivariance_va
 from synhead.losses.perceptual import PerceptualLoss
 from synhead.losses.regions import FacePoints, face_regions, landmark_flow_loss, landmark_loss, opening_loss
 from synhead.losses.structure import laplacian_loss, ms_ssim_loss
-from synhead.nn.precision import upcast
 from synhead.types import TrainingPass
 
 __all__ = ["Critic", "GeneratorObjective", "ImageGradients", "LossReport"]

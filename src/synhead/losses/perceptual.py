@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from synhead.geometry.precision import full_precision, upcast
 from synhead.losses.config import LossConfig
 from synhead.losses.feature_weights import build_extractor
 from synhead.losses.features import FeatureExtractor
 from synhead.losses.filters import filter_image
 from synhead.nn.blocks import antialias_kernel
-from synhead.nn.precision import full_precision, upcast
 
 __all__ = ["PerceptualLoss", "build_perceptual"]
 

@@ -10,8 +10,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from synhead.geometry.precision import full_precision, upcast
 from synhead.losses.image import mean
-from synhead.nn.precision import full_precision, upcast
 from synhead.types import FacePoint, Keypoints, Motion
 
 __all__ = ["FacePoints", "face_regions", "landmark_flow_loss", "landmark_loss", "opening_loss"]

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from synhead.geometry.precision import full_precision, upcast
 from synhead.losses.filters import filter_image
 from synhead.losses.image import mean
-from synhead.nn.precision import full_precision, upcast
 
 __all__ = ["MS_SSIM_EXPONENTS", "laplacian_loss", "ms_ssim", "ms_ssim_loss"]
 

@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.config import ModelConfig
+from synhead.geometry.precision import upcast
 from synhead.nn.blocks import AttentionBlock, Downsample, ResBlock, Upsample, conv3x3, group_norm
 from synhead.nn.norm import normalise
-from synhead.nn.precision import upcast
+from synhead.nn.together import convolve_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +165,11 @@ class ImageDecoder(nn.Module):
 
         Blending is in the precision of ``warped``: float32 keeps all of the photograph's levels.
         """
-        image: Tensor = self.head(hidden)
         if self.mask is None:
-            return Drawing(image=image, drawn=None)
+            return Drawing(image=self.head(hidden), drawn=None)
         assert warped is not None
-        drawn = torch.sigmoid(upcast(self.mask(hidden)))
+        image, logits = convolve_together(hidden, self.head, self.mask)
+        drawn = torch.sigmoid(upcast(logits))
         return Drawing(image=torch.lerp(warped, upcast(image), drawn), drawn=drawn)
 
     def forward(

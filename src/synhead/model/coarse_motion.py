@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import torch
-from einops import einsum, rearrange, repeat
+from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.config import ModelConfig
 from synhead.geometry.heatmap import gaussian_heatmaps, sparse_motions
+from synhead.geometry.precision import full_precision, upcast
 from synhead.geometry.warp import sample
 from synhead.nn.blocks import AntialiasDownscale
 from synhead.nn.hourglass import Hourglass
-from synhead.nn.precision import full_precision, upcast
+from synhead.nn.together import convolve_together
 from synhead.types import CoarseMotion, Keypoints, Motion
 
 
@@ -41,9 +42,10 @@ class CoarseMotionNetwork(nn.Module):
         evidence = rearrange(torch.cat([heat[:, :, None], deformed], dim=2), "b k c h w -> b (k c) h w")
         features = self.hourglass(evidence)
         with full_precision(thumbnail):
-            masks = upcast(self.mask(upcast(features))).softmax(dim=1)
-            grid = einsum(masks, motions, "b k h w, b k h w xy -> b h w xy")
-            visibility = torch.sigmoid(self.occlusion(upcast(features)))
+            logits, occlusion_logits = convolve_together(upcast(features), self.mask, self.occlusion)
+            masks = logits.softmax(dim=1)
+            grid = (masks[..., None] * motions).sum(dim=1)  # as a matrix product it would be 4,096 tiny ones an item
+            visibility = torch.sigmoid(occlusion_logits)
         return CoarseMotion(motion=Motion(grid=grid, visibility=visibility), masks=masks, heatmaps=heatmaps)
 
     def _deform(

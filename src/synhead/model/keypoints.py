@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from synhead.config import ModelConfig
 from synhead.geometry.heatmap import expected_position
+from synhead.geometry.precision import full_precision, upcast
 from synhead.nn.blocks import AntialiasDownscale
 from synhead.nn.hourglass import Hourglass
-from synhead.nn.precision import full_precision, upcast
+from synhead.nn.together import convolve_together
 from synhead.types import Keypoints
 
 _PATCH_CHANNELS = 12
@@ -43,9 +44,9 @@ class KeypointDetector(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 H W"]) -> Keypoints:
         with full_precision(image):
             features = self.hourglass(self.downscale(upcast(image)))
-            logits = self.logits(features)
+            logits, affine = convolve_together(features, self.logits, self.jacobian)
             flat = rearrange(logits, "b k h w -> b k (h w)") / self.temperature
             heatmap = flat.softmax(dim=-1).reshape(logits.shape)
-            jacobians = rearrange(self.jacobian(features), "b (k i j) h w -> b k i j h w", i=2, j=2)
+            jacobians = rearrange(affine, "b (k i j) h w -> b k i j h w", i=2, j=2)
             jacobian = einsum(heatmap, jacobians, "b k h w, b k i j h w -> b k i j")
         return Keypoints(position=expected_position(heatmap), jacobian=jacobian)

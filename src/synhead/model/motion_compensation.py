@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from synhead.config import ModelConfig
 from synhead.geometry.grid import displace, displacement_px
+from synhead.geometry.precision import upcast
 from synhead.geometry.warp import merge_taps, resize, warp, warp_taps
 from synhead.model.codebook import Codebook, RetrievalTransformer
 from synhead.nn.blocks import Downsample, ResBlock, Upsample, conv3x3, group_norm
-from synhead.nn.precision import upcast
+from synhead.nn.together import convolve_together
 from synhead.types import CodeMemory, Motion, MotionCoding, ScaleTrace
 
 
@@ -126,9 +127,8 @@ class FlowRefiner(nn.Module):
         joined = F.relu(self.join(torch.cat([motion, flow], dim=1)))
         context = warped.resized(flow_px.shape[-1], lambda x: F.relu(self.contexts[str(scale)](x)))
         state = torch.cat([joined, flow_px, F.relu(self.context(context))], dim=1)
-        residual_px = self.flow_out(F.relu(self.flow_hidden(state)))
-        occlusion_logits = self.occlusion_out(F.relu(self.occlusion_hidden(state)))
-        return residual_px, occlusion_logits
+        flow, occlusion = convolve_together(state, self.flow_hidden, self.occlusion_hidden)
+        return self.flow_out(F.relu(flow)), self.occlusion_out(F.relu(occlusion))
 
 
 class MotionCompensation(nn.Module):

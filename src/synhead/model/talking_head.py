@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.config import ModelConfig
+from synhead.geometry.precision import full_precision, upcast
 from synhead.geometry.warp import warp, warp_occluded
 from synhead.model.appearance_compensation import AppearanceCompensation, NoAppearanceCompensation
 from synhead.model.autoencoder import EncodedImage, ImageDecoder, ImageEncoder
 from synhead.model.coarse_motion import CoarseMotionNetwork
 from synhead.model.keypoints import KeypointDetector
 from synhead.model.motion_compensation import MotionCompensation, NoMotionCompensation
-from synhead.nn.precision import full_precision, upcast
 from synhead.types import Animation, CoarseMotion, Keypoints, ScaleTrace, SourceFeatures, TrainingPass
 
 

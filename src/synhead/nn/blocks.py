@@ -8,6 +8,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from synhead.geometry.precision import autocast_dtype, full_precision
 from synhead.nn.norm import normalise, normalise_swish
 
 
@@ -19,6 +20,13 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
     """3 x 3 convolution that keeps the size."""
     return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+def enlarge(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    """Nearest x2, in the type in which the convolution after it reads: autocast would make float32 of it."""
+    x = x.to(autocast_dtype(x))
+    with full_precision(x):
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class ResBlock(nn.Module):
@@ -80,7 +88,7 @@ class Upsample(nn.Module):
         self.conv = conv3x3(channels, channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        out: Tensor = self.conv(enlarge(x))
         return out
 
 

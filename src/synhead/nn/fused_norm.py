@@ -14,9 +14,9 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor
 
-__all__ = ["FusedGroupNorm", "group_norm"]
+__all__ = ["Affine", "FusedGroupNorm", "NormPlan"]
 
 _TILE = 4096
 _ROWS_PER_PART = 512
@@ -164,6 +164,7 @@ def _apply_kernel(
     shift,
     pixels,
     channels,
+    out_row,
     SWISH: tl.constexpr,
     BACKWARD: tl.constexpr,
     R: tl.constexpr,
@@ -192,13 +193,14 @@ def _apply_kernel(
         result = z * tl.sigmoid(z)
     else:
         result = z
+    place = (item.to(tl.int64) * pixels + row)[:, None] * out_row + column[None, :]
     tl.store(out + place, result.to(out.dtype.element_ty), mask=mask)
 
 
-_Affine = tuple[Tensor, Tensor, float]
+Affine = tuple[Tensor, Tensor, float]
 
 
-class _Plan:
+class NormPlan:
     """Sizes of the launches for one shape."""
 
     def __init__(self, x: Tensor, groups: int) -> None:
@@ -223,7 +225,7 @@ class _Plan:
         return sums
 
     def statistics(
-        self, norm: _Affine, sums: Tensor, before: Tensor | None, coefficients: Tensor, moments: Tensor
+        self, norm: Affine, sums: Tensor, before: Tensor | None, coefficients: Tensor, moments: Tensor
     ) -> None:
         weight, bias, eps = norm
         _statistics_kernel[(self.items, self.groups)](
@@ -233,9 +235,11 @@ class _Plan:
             BEFORE=before is not None, **self.per_group(),
         )  # fmt: skip
 
-    def apply(self, tensors: tuple[Tensor, ...], *, swish: bool, backward: bool) -> None:
+    def apply(self, tensors: tuple[Tensor, ...], *, swish: bool, backward: bool, out_row: int | None = None) -> None:
+        """``out_row``: values from one pixel of the output to the next; None: its channels."""
+        out_row = self.channels if out_row is None else out_row
         _apply_kernel[(self.items, triton.cdiv(self.pixels, self.r))](
-            *tensors, self.pixels, self.channels, SWISH=swish, BACKWARD=backward, R=self.r, C=self.c
+            *tensors, self.pixels, self.channels, out_row, SWISH=swish, BACKWARD=backward, R=self.r, C=self.c
         )
 
     def per_group(self) -> dict[str, int]:
@@ -248,7 +252,7 @@ class FusedGroupNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, swish: bool) -> Tensor:  # noqa: FBT001
         x = x.contiguous(memory_format=torch.channels_last)
-        plan = _Plan(x, groups)
+        plan = NormPlan(x, groups)
         coefficients = torch.empty(2, plan.items, plan.channels, device=x.device, dtype=torch.float32)
         moments = torch.empty(2, plan.items, groups, device=x.device, dtype=torch.float32)
         sums = plan.partials(x, x, coefficients, coefficients, swish=swish, backward=False)
@@ -264,7 +268,7 @@ class FusedGroupNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, coefficients, moments = ctx.saved_tensors
         dy = gradients[0].to(x.dtype).contiguous(memory_format=torch.channels_last)
-        plan = _Plan(x, ctx.groups)
+        plan = NormPlan(x, ctx.groups)
         gain, offset = coefficients.unbind()
         sums = plan.partials(x, dy, gain, offset, swish=ctx.swish, backward=True)
         found = torch.empty(4, plan.items, plan.channels, device=x.device, dtype=torch.float32)
@@ -277,21 +281,3 @@ class FusedGroupNorm(torch.autograd.Function):
         plan.apply((x, dy, dx, gain, offset, slope, shift), swish=ctx.swish, backward=True)
         affine = found[2:].sum(dim=1).to(weight.dtype)
         return dx, affine[0], affine[1], None, None, None
-
-
-def group_norm(
-    norm: nn.GroupNorm, x: Tensor, *, swish: bool, before: Tensor | None = None, inplace: bool = False
-) -> Tensor:
-    """``norm(x + before)``, with a swish after it or not; for inference. x (b c h w): half precision, channels last.
-
-    ``before``: a bias (c) that whoever made x left out. ``inplace``: over x.
-    """
-    plan = _Plan(x, norm.num_groups)
-    coefficients = torch.empty(2, plan.items, plan.channels, device=x.device, dtype=torch.float32)
-    moments = torch.empty(2, plan.items, plan.groups, device=x.device, dtype=torch.float32)
-    sums = plan.partials(x, x, coefficients, coefficients, swish=swish, backward=False)
-    plan.statistics((norm.weight, norm.bias, norm.eps), sums, before, coefficients, moments)
-    out = x if inplace else torch.empty_like(x)
-    gain, offset = coefficients.unbind()
-    plan.apply((x, x, out, gain, offset, gain, gain), swish=swish, backward=False)
-    return out

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.config import HourglassConfig
-from synhead.nn.blocks import conv3x3
+from synhead.nn.blocks import conv3x3, enlarge
 
 
 class DownBlock(nn.Module):
@@ -32,7 +32,7 @@ class UpBlock(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        out: Tensor = self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))).relu_()
+        out: Tensor = self.norm(self.conv(enlarge(x))).relu_()
         return out
 
 

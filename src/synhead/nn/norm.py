@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from synhead.geometry.precision import autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
-from synhead.nn.precision import autocast_dtype
 
 _HALF = (torch.bfloat16, torch.float16)
 

@@ -8,7 +8,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from synhead.nn.precision import full_precision, upcast
+from synhead.geometry.precision import full_precision, upcast
 from synhead.types import Quantized
 
 COMMITMENT = 0.25

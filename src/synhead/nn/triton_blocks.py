@@ -5,28 +5,32 @@ Pictures are channels last throughout; :func:`rows` shows one as (b h w c) witho
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 import torch.nn.functional as F
+import triton
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from synhead.nn.attention import PositionedAttention, RetrievalLayer, padded_heads
 from synhead.nn.blocks import AttentionBlock, ResBlock
-from synhead.nn.fast_conv import PhaseUpsample
-from synhead.nn.fused_norm import group_norm
-from synhead.nn.triton_kernels import Activation, add_norm, add_table, join_phases
+from synhead.nn.triton_conv import Joined, convolve_flow, convolve_narrow, is_narrow, packed
+from synhead.nn.triton_kernels import Activation, add_table, join_phases
+from synhead.nn.triton_norm import group_norm, group_norm_joined
 
 __all__ = [
     "BiasedConv2d",
+    "FlowConv2d",
+    "PhaseConv2d",
     "TritonAttentionBlock",
-    "TritonPhaseUpsample",
     "TritonResBlock",
-    "TritonRetrievalLayer",
     "picture",
     "rows",
     "unbiased",
 ]
+
+_JOINED = (16, 32, 64)  # widths of a shortcut that a narrow convolution takes in
 
 
 def rows(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w c"]:
@@ -45,7 +49,7 @@ def unbiased(conv: nn.Conv2d, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d
 
 
 class BiasedConv2d(nn.Module):
-    """A convolution, its bias and an activation in one pass."""
+    """A convolution, its bias and an activation in one pass; those with a ReLU are one kernel of cuDNN's."""
 
     def __init__(self, plain: nn.Conv2d, activation: Activation = "none") -> None:
         super().__init__()
@@ -53,51 +57,118 @@ class BiasedConv2d(nn.Module):
         self.plain, self.activation = plain, activation
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        assert self.plain.bias is not None
-        return picture(add_table(rows(unbiased(self.plain, x)), self.plain.bias, activation=self.activation))
-
-
-class TritonResBlock(nn.Module):
-    """``ResBlock``: the first bias is added by the second norm, the second one by the sum."""
-
-    bias: Tensor
-
-    def __init__(self, plain: ResBlock) -> None:
-        super().__init__()
-        self.plain = plain
-        assert plain.conv2.bias is not None
-        bias = plain.conv2.bias.detach().float()
-        if isinstance(plain.shortcut, nn.Conv2d):
-            assert plain.shortcut.bias is not None
-            bias = bias + plain.shortcut.bias.detach().float()
-        self.register_buffer("bias", bias)
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         plain = self.plain
-        x = x.to(plain.conv1.weight.dtype).contiguous(memory_format=torch.channels_last)
-        hidden = unbiased(plain.conv1, group_norm(plain.norm1, x, swish=True))
-        hidden = hidden.contiguous(memory_format=torch.channels_last)
-        hidden = group_norm(plain.norm2, hidden, swish=True, before=plain.conv1.bias, inplace=True)
-        shortcut = rows(x)
-        if isinstance(plain.shortcut, nn.Conv2d):
-            shortcut = F.linear(shortcut, plain.shortcut.weight.flatten(1))
-        return picture(add_table(rows(unbiased(plain.conv2, hidden)), self.bias, other=shortcut))
+        assert plain.bias is not None
+        if self.activation == "relu" and x.device.type == "cuda":
+            assert not isinstance(plain.padding, str)
+            return torch.cudnn_convolution_relu(
+                x.to(plain.weight.dtype), plain.weight, plain.bias,
+                plain.stride, plain.padding, plain.dilation, plain.groups,
+            )  # fmt: skip
+        return picture(add_table(rows(unbiased(plain, x)), plain.bias, activation=self.activation))
 
 
-class TritonPhaseUpsample(nn.Module):
-    """``PhaseUpsample`` that puts the phases in their places in one pass."""
+class FlowConv2d(nn.Module):
+    """A convolution of a flow's two channels, its bias and an activation in one kernel."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, plain: PhaseUpsample) -> None:
+    def __init__(self, plain: nn.Conv2d, activation: Activation = "none") -> None:
         super().__init__()
-        self.register_buffer("weight", plain.weight.contiguous(memory_format=torch.channels_last))
-        self.register_buffer("bias", plain.bias[: plain.channels].clone())
+        assert plain.bias is not None
+        self.side, self.activation = plain.kernel_size[0], activation
+        weight = packed(plain.weight)
+        wide = max(16, triton.next_power_of_2(plain.out_channels))
+        self.register_buffer("weight", F.pad(weight, (0, wide - plain.out_channels, 0, -len(weight) % 32)))
+        self.register_buffer("bias", plain.bias.detach())
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    @staticmethod
+    def serves(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+        """Whether ``module`` is such a convolution that keeps the size."""
+        if not isinstance(module, nn.Conv2d) or module.in_channels != 2 or module.stride != (1, 1):
+            return False
+        side = module.kernel_size[0]
+        return module.kernel_size == (side, side) and module.padding == (side // 2, side // 2)
+
+    def forward(self, flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b d h w"]:
+        return picture(convolve_flow(flow, self.weight, self.bias, self.side, self.activation))
+
+
+class TritonResBlock(nn.Module):
+    """``ResBlock``: the first bias is added by the second norm, the second one by the sum.
+
+    ``parts``: how many pictures of equal width its input is given in, which are never put together. Where the block is
+    narrow, the sum and the shortcut are made inside its second convolution.
+    """
+
+    bias: Tensor
+
+    def __init__(self, plain: ResBlock, parts: int = 1) -> None:
+        super().__init__()
+        self.plain = plain
+        assert plain.conv2.bias is not None
+        bias = plain.conv2.bias.detach().float()
+        shortcuts: tuple[Tensor, ...] = ()
+        if isinstance(plain.shortcut, nn.Conv2d):
+            assert plain.shortcut.bias is not None
+            bias = bias + plain.shortcut.bias.detach().float()
+            shortcuts = plain.shortcut.weight.detach().flatten(1).chunk(parts, dim=1)
+        self.register_buffer("bias", bias)
+        self.shortcuts = nn.ParameterList(_fixed(part.contiguous()) for part in shortcuts)
+        self.narrow = self.joined = None
+        if is_narrow(plain.conv2) and all(part.shape[1] in _JOINED for part in shortcuts):
+            self.narrow = _fixed(packed(plain.conv2.weight))
+            self.joined = nn.ParameterList(_fixed(part.T.contiguous()) for part in shortcuts)
+
+    def forward(self, *parts: Float[Tensor, "b _ h w"]) -> Float[Tensor, "b d h w"]:
+        """``parts``: side by side, its input."""
+        plain = self.plain
+        parts = tuple(x.to(plain.conv1.weight.dtype).contiguous(memory_format=torch.channels_last) for x in parts)
+        if len(parts) == 1:
+            normed = group_norm(plain.norm1, parts[0], swish=True)
+        else:
+            normed = group_norm_joined(plain.norm1, parts, swish=True)
+        hidden = unbiased(plain.conv1, normed).contiguous(memory_format=torch.channels_last)
+        hidden = group_norm(plain.norm2, hidden, swish=True, before=plain.conv1.bias, inplace=True)
+        return picture(self._add(rows(hidden), [rows(x) for x in parts]))
+
+    def _add(self, hidden: Float[Tensor, "b h w d"], parts: list[Tensor]) -> Float[Tensor, "b h w d"]:
+        """The second convolution plus the shortcut."""
+        if self.narrow is not None:
+            assert self.joined is not None
+            joined = tuple(Joined(x, weight) for x, weight in zip(parts, self.joined, strict=False))
+            other = None if joined else parts[0]
+            return convolve_narrow(hidden, self.narrow, self.bias, other=other, joined=joined)
+        shortcut = parts[0]
+        if self.shortcuts:
+            shortcut = F.linear(parts[0], self.shortcuts[0])
+            for x, weight in zip(parts[1:], list(self.shortcuts)[1:], strict=True):
+                shortcut.view(-1, shortcut.shape[-1]).addmm_(x.reshape(-1, x.shape[-1]), weight.T)
+        return add_table(rows(unbiased(self.plain.conv2, picture(hidden))), self.bias, other=shortcut)
+
+
+def _fixed(weight: Tensor) -> nn.Parameter:
+    return nn.Parameter(weight.detach(), requires_grad=False)
+
+
+class PhaseConv2d(nn.Module):
+    """Nearest x2, a 3 x 3 convolution and an activation: by phases, put in their places in one pass."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self, weight: Float[Tensor, "d4 c 2 2"], bias: Float[Tensor, " d"], activation: Activation = "none"
+    ) -> None:
+        super().__init__()
+        self.activation: Activation = activation
+        self.register_buffer("weight", weight.detach().contiguous(memory_format=torch.channels_last))
+        self.register_buffer("bias", bias.detach().clone())
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         phases = F.conv2d(x.to(self.weight.dtype), self.weight, None, padding=1)
-        return picture(join_phases(rows(phases), self.bias))
+        return picture(join_phases(rows(phases), self.bias, self.activation))
 
 
 class TritonAttentionBlock(nn.Module):
@@ -121,84 +192,3 @@ class TritonAttentionBlock(nn.Module):
         out = F.linear(rearrange(attended, "b 1 (h w) c -> b h w c", h=x.shape[2]), self.out.weight.flatten(1))
         assert self.out.bias is not None
         return picture(add_table(out, self.out.bias, other=rows(x)))
-
-
-class _PaddedAttention(nn.Module):
-    """PositionedAttention whose heads have a multiple of eight channels, those added being zero."""
-
-    weight: Tensor
-    packed_table: Tensor
-    query_table: Tensor
-    out: Tensor
-    out_bias: Tensor
-
-    def __init__(self, plain: PositionedAttention) -> None:
-        super().__init__()
-        self.heads, width = plain.heads, plain.in_proj.in_features
-        self.scale = (width // self.heads) ** -0.5
-        weight, bias = plain.in_proj.weight.detach(), plain.in_proj.bias.detach()
-        spread = rearrange(
-            padded_heads(rearrange(weight, "(p h d) c -> p h c d", p=3, h=self.heads)), "p h c d -> (p h d) c"
-        )
-        self.register_buffer("weight", spread.contiguous())
-        table = rearrange(plain.folded.float() + bias.float(), "n (p h d) -> p n h d", p=3, h=self.heads)
-        table = padded_heads(table)
-        self.register_buffer("packed_table", rearrange(table, "p n h d -> (n p h d)").contiguous())
-        self.register_buffer("query_table", rearrange(table[0], "n h d -> (n h d)").contiguous())
-        out = rearrange(plain.out_proj.weight.detach(), "c (h d) -> c h d", h=self.heads)
-        self.register_buffer("out", rearrange(padded_heads(out), "c h d -> c (h d)").contiguous())
-        self.register_buffer("out_bias", plain.out_proj.bias.detach())
-
-    def self_attend(
-        self, tokens: Float[Tensor, "b n c"], ignored: Bool[Tensor, "b n"] | None
-    ) -> Float[Tensor, "b n c"]:
-        """Without the output's bias."""
-        packed = add_table(F.linear(tokens, self.weight), self.packed_table)
-        query, key, value = rearrange(packed, "b n (p h d) -> p b h n d", p=3, h=self.heads)
-        mask = None if ignored is None else ~ignored[:, None, None, :]
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
-        return F.linear(rearrange(attended, "b h n d -> b n (h d)"), self.out)
-
-    def cross_attend(
-        self, tokens: Float[Tensor, "b n c"], key: Float[Tensor, "heads m d"], value: Float[Tensor, "heads m d"]
-    ) -> Float[Tensor, "b n c"]:
-        """Without the output's bias. One context for the batch: its tokens are one long sequence."""
-        packed = add_table(F.linear(tokens, self.weight[: len(self.weight) // 3]), self.query_table)
-        query = rearrange(packed, "b n (h d) -> 1 h (b n) d", h=self.heads)
-        key, value = padded_heads(key.to(query.dtype)), padded_heads(value.to(query.dtype))
-        attended = F.scaled_dot_product_attention(query, key[None], value[None], scale=self.scale)
-        return F.linear(rearrange(attended, "1 h (b n) d -> b n (h d)", b=len(tokens)), self.out)
-
-
-class TritonRetrievalLayer(nn.Module):
-    """``RetrievalLayer`` on projected positions: sums, biases and the norms after them in one pass each."""
-
-    def __init__(self, plain: RetrievalLayer) -> None:
-        super().__init__()
-        assert isinstance(plain.self_attention, PositionedAttention)
-        assert isinstance(plain.cross_attention, PositionedAttention)
-        self.plain = plain
-        self.self_attention = _PaddedAttention(plain.self_attention)
-        self.cross_attention = _PaddedAttention(plain.cross_attention)
-
-    def forward(
-        self,
-        tokens: Float[Tensor, "b n c"],
-        position: Float[Tensor, "n c"],
-        memory: tuple[Tensor, Tensor],
-        ignored: Bool[Tensor, "b n"] | None = None,
-    ) -> Float[Tensor, "b n c"]:
-        """See RetrievalLayer; ``position`` is the one that was folded in."""
-        del position
-        plain, own, cross = self.plain, self.self_attention, self.cross_attention
-        tokens = tokens.to(own.weight.dtype).contiguous()
-        _, normed = add_norm(plain.norm1, tokens)
-        tokens, normed = add_norm(plain.norm2, tokens, (own.self_attend(normed, ignored), own.out_bias))
-        tokens, normed = add_norm(plain.norm3, tokens, (cross.cross_attend(normed, *memory), cross.out_bias))
-        side = round(tokens.shape[1] ** 0.5)
-        assert plain.conv1.bias is not None
-        assert plain.conv2.bias is not None
-        hidden = rows(unbiased(plain.conv1, rearrange(normed, "b (h w) c -> b c h w", h=side)))
-        hidden = add_table(hidden, plain.conv1.bias, activation="gelu")
-        mixed = rearrange(rows(unbiased(plain.conv2, picture(hidden))), "b h w c -> b (h w) c")
-        return add_table(mixed, plain.conv2.bias, other=tokens)

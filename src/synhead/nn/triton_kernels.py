@@ -18,12 +18,24 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Activation", "add_norm", "add_table", "join_phases", "modulate"]
+__all__ = ["ACTIVATIONS", "Activation", "activated", "add_norm", "add_table", "join_phases", "modulate"]
 
 Activation = Literal["none", "relu", "leaky", "gelu"]
 
 _TILE = 4096
-_ACTIVATIONS = {"none": 0, "relu": 1, "leaky": 2, "gelu": 3}
+ACTIVATIONS = {"none": 0, "relu": 1, "leaky": 2, "gelu": 3}
+
+
+@triton.jit
+def activated(value, ACTIVATION: tl.constexpr):
+    """One of ACTIVATIONS."""
+    if ACTIVATION == 1:
+        value = tl.maximum(value, 0.0)
+    if ACTIVATION == 2:
+        value = tl.where(value > 0, value, 0.2 * value)
+    if ACTIVATION == 3:
+        value = 0.5 * value * (1 + tl.erf(value * 0.7071067811865476))
+    return value
 
 
 @triton.jit
@@ -37,12 +49,7 @@ def _table_kernel(
     place = row.to(tl.int64)[:, None] * width + column[None, :]
     value = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
     value += tl.load(table + column, mask=column < width, other=0.0).to(tl.float32)[None, :]
-    if ACTIVATION == 1:
-        value = tl.maximum(value, 0.0)
-    if ACTIVATION == 2:
-        value = tl.where(value > 0, value, 0.2 * value)
-    if ACTIVATION == 3:
-        value = 0.5 * value * (1 + tl.erf(value * 0.7071067811865476))
+    value = activated(value, ACTIVATION)
     if OTHER:
         value += tl.load(other + place, mask=mask, other=0.0).to(tl.float32)
     tl.store(out + place, value.to(out.dtype.element_ty), mask=mask)
@@ -116,7 +123,9 @@ def _add_norm_kernel(
 
 
 @triton.jit
-def _phases_kernel(phases, bias, out, height, width, channels, R: tl.constexpr, C: tl.constexpr):
+def _phases_kernel(
+    phases, bias, out, height, width, channels, ACTIVATION: tl.constexpr, R: tl.constexpr, C: tl.constexpr
+):
     """The four phases of a picture, one more row and column each (h+1 w+1 4c), in their places, plus the bias."""
     item = tl.program_id(0).to(tl.int64)
     pixel = tl.program_id(1) * R + tl.arange(0, R)
@@ -130,7 +139,7 @@ def _phases_kernel(phases, bias, out, height, width, channels, R: tl.constexpr, 
     place = (item * (height + 1) + y) * (width + 1) + x
     source = (place * 4 + 2 * down + right)[:, None] * channels + column[None, :]
     value = tl.load(phases + source, mask=known, other=0.0).to(tl.float32)
-    value += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
+    value = activated(value + tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :], ACTIVATION)
     target = (item * 4 * height * width + pixel)[:, None] * channels + column[None, :]
     tl.store(out + target, value.to(out.dtype.element_ty), mask=known)
 
@@ -149,7 +158,7 @@ def add_table(
     r = max(1, _TILE // c)
     _table_kernel[(triton.cdiv(rows, r), triton.cdiv(width, c))](
         x, x if other is None else other, table, x, rows, width,
-        ACTIVATION=_ACTIVATIONS[activation], OTHER=other is not None, R=r, C=c,
+        ACTIVATION=ACTIVATIONS[activation], OTHER=other is not None, R=r, C=c,
     )  # fmt: skip
     return x
 
@@ -193,7 +202,9 @@ def add_norm(
     return total, out
 
 
-def join_phases(phases: Float[Tensor, "b h1 w1 c4"], bias: Float[Tensor, " c"]) -> Float[Tensor, "b h2 w2 c"]:
+def join_phases(
+    phases: Float[Tensor, "b h1 w1 c4"], bias: Float[Tensor, " c"], activation: Activation = "none"
+) -> Float[Tensor, "b h2 w2 c"]:
     """The enlarged picture of PhaseUpsample from its convolution's result without bias."""
     batch, height, width, wide = phases.shape
     height, width, channels = height - 1, width - 1, wide // 4
@@ -201,6 +212,6 @@ def join_phases(phases: Float[Tensor, "b h1 w1 c4"], bias: Float[Tensor, " c"]) 
     c = triton.next_power_of_2(channels)
     r = max(1, _TILE // c)
     _phases_kernel[(batch, triton.cdiv(4 * height * width, r))](
-        phases, bias, out, height, width, channels, R=r, C=c
+        phases, bias, out, height, width, channels, ACTIVATION=ACTIVATIONS[activation], R=r, C=c
     )  # fmt: skip
     return out

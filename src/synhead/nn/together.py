@@ -1,0 +1,27 @@
+"""Convolutions of one input as a single convolution: the input is read once, and narrow outputs share their padding."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["convolve_together"]
+
+
+def convolve_together(x: Float[Tensor, "b c h w"], *layers: nn.Module) -> tuple[Tensor, ...]:
+    """``tuple(layer(x) for layer in layers)``, in one pass where all are plain convolutions of the same geometry."""
+    convs = [layer for layer in layers if type(layer) is nn.Conv2d]
+    first = convs[0] if convs else None
+    if first is None or len(convs) < len(layers) or any(_geometry(conv) != _geometry(first) for conv in convs):
+        return tuple(layer(x) for layer in layers)
+    weight = torch.cat([conv.weight for conv in convs])
+    bias = torch.cat([conv.bias for conv in convs if conv.bias is not None])
+    out = torch.conv2d(x, weight, bias, first.stride, first.padding, first.dilation)
+    return out.split([conv.out_channels for conv in convs], dim=1)
+
+
+def _geometry(conv: nn.Conv2d) -> tuple[object, ...]:
+    assert conv.bias is not None
+    assert conv.groups == 1
+    return conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.padding_mode, conv.weight.dtype
