@@ -72,6 +72,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--recipe", default="published", choices=("published", "synhead"))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--candidate-seeds", type=int, nargs="+", help="of the candidate, if fewer than --seeds")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--reference", type=Mode.of, default=Mode.of("fp32:off"), metavar="PRECISION:COMPILE")
     parser.add_argument("--candidate", type=Mode.of, default=Mode.of("bf16:default"), metavar="PRECISION:COMPILE")
@@ -141,14 +142,17 @@ def smooth(curve: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     return np.convolve(values, np.full(width, 1 / width), mode="valid")
 
 
-def compare(reference: Sequence[Curves], candidate: Sequence[Curves], window: int) -> dict[str, dict[str, float]]:
-    """Of each term: distance of the two modes at equal seeds, and of two seeds in the reference mode."""
+def compare(
+    reference: Sequence[Curves], pairs: Sequence[tuple[Curves, Curves]], window: int
+) -> dict[str, dict[str, float]]:
+    """Of each term: distance of the two modes at equal seeds (``pairs``), and of two seeds in the reference mode."""
     report = {}
     for name in reference[0]:
-        ours, theirs = ([smooth(curves[name], window) for curves in side] for side in (reference, candidate))
-        modes = [float(np.abs(a - b).mean()) for a, b in zip(ours, theirs, strict=True)]
+        ours = [smooth(curves[name], window) for curves in reference]
+        both = [(smooth(a[name], window), smooth(b[name], window)) for a, b in pairs]
+        modes = [float(np.abs(a - b).mean()) for a, b in both]
         seeds = [float(np.abs(a - b).mean()) for a, b in itertools.combinations(ours, 2)]
-        bias = [float((b - a).mean()) for a, b in zip(ours, theirs, strict=True)]
+        bias = [float((b - a).mean()) for a, b in both]
         report[name] = {
             "level": float(np.mean([curve.mean() for curve in ours])),
             "between_modes": float(np.mean(modes)),
@@ -173,7 +177,9 @@ def draw(runs: Mapping[str, Sequence[Curves]], options: argparse.Namespace, path
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes: Any = figure.subplots()
     for (mode, curves), stroke in zip(runs.items(), ("-", "--"), strict=True):
-        for index, (seed, found) in enumerate(zip(options.seeds, curves, strict=True)):
+        seeds = options.candidate_seeds if stroke == "--" else options.seeds
+        for seed, found in zip(seeds, curves, strict=True):
+            index = options.seeds.index(seed)
             curve = smooth(found["total"], options.window)
             steps = np.arange(len(curve)) + options.window
             axes.plot(steps, curve, stroke, color=f"C{index}", label=f"{mode}, seed {seed}", linewidth=1.2)
@@ -186,14 +192,17 @@ def draw(runs: Mapping[str, Sequence[Curves]], options: argparse.Namespace, path
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, compare, write."""
     options = parse_arguments(argv)
-    if len(options.seeds) < 2:
+    if len(options.seeds) < 2 and options.only is None:
         sys.exit("give at least two --seeds: their spread is the yardstick")
+    options.candidate_seeds = options.candidate_seeds or options.seeds
+    if not set(options.candidate_seeds) <= set(options.seeds):
+        sys.exit("--candidate-seeds must be among --seeds: curves of equal seeds are compared")
     clips = open_clips(options.data, "train").clips
     store = open_store(clips, preset(options.preset).image_size, cache=options.cache)
     runs: dict[str, list[Curves]] = {}
     modes = {"reference": options.reference, "candidate": options.candidate}
     for mode in modes.values() if options.only is None else [modes[options.only]]:
-        for seed in options.seeds:
+        for seed in options.candidate_seeds if mode is options.candidate else options.seeds:
             begun = time.perf_counter()
             kept = options.out / f"{mode.precision}-{mode.compile}-{seed}.npz"
             curves = recall(configure(options, mode, seed), store, options.device, kept)
@@ -204,7 +213,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             torch.compiler.reset()
     if options.only is not None:
         return 0
-    report = compare(*runs.values(), options.window)
+    reference, candidate = runs.values()
+    same = [reference[options.seeds.index(seed)] for seed in options.candidate_seeds]
+    report = compare(reference, list(zip(same, candidate, strict=True)), options.window)
     for name, figures in report.items():
         print(
             f"{name:24} level {figures['level']:10.4f}  between modes {figures['between_modes']:.5f}  between seeds "

@@ -24,8 +24,9 @@ def errors():
 
 
 def test_single_kernels(errors):
-    kernels = {name: error for name, error in errors.items() if not name.startswith(("picture", "no numbers"))}
-    assert len(kernels) > 40
+    whole = ("picture", "no numbers", "training")
+    kernels = {name: error for name, error in errors.items() if not name.startswith(whole)}
+    assert len(kernels) > 120
     assert {name: error for name, error in kernels.items() if error > 1e-5} == {}
 
 
@@ -36,3 +37,9 @@ def test_a_flow_without_numbers_reads_nothing_outside(errors):
 def test_whole_pictures(errors):
     assert errors["picture published"] <= 1
     assert errors["picture blending"] <= 1
+
+
+def test_a_training_pass(errors):
+    trained = {name: error for name, error in errors.items() if name.startswith("training")}
+    assert len(trained) > 300
+    assert {name: error for name, error in trained.items() if error > 1e-3} == {}

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -21,15 +24,22 @@ if not torch.cuda.is_available():
 
 from synhead.config import ModelConfig, preset
 from synhead.geometry import warp as plain_warp
+from synhead.geometry.fused_sample import FusedSample
 from synhead.geometry.fused_warp import fused_warp, merge_rectified
 from synhead.inference.engine import EagerEngine
 from synhead.inference.frame_graph import FrameGraph, source_tensors, to_pixels
 from synhead.inference.prepared import fold, project_codes
 from synhead.inference.triton_model import use_triton
 from synhead.model.talking_head import TalkingHead
+from synhead.nn import blocks, conv
+from synhead.nn import norm as norm_module
 from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample
-from synhead.nn.fused_norm import FusedGroupNorm
+from synhead.nn.fused_bias import AddBias, RectifiedConvolution
+from synhead.nn.fused_distance import MeanDistances
+from synhead.nn.fused_layer_norm import FusedLayerNorm
+from synhead.nn.fused_norm import FusedGroupNorm, GroupNormOptions
+from synhead.nn.fused_phases import upsample
 from synhead.nn.triton_attention import attend_narrow
 from synhead.nn.triton_conv import Joined, convolve_flow, convolve_narrow, modulate_narrow, packed
 from synhead.nn.triton_kernels import add_norm, add_table, join_phases, modulate
@@ -71,6 +81,104 @@ def warps() -> Iterator[tuple[str, float]]:
     yield "no numbers", float(fused_warp(feature, lost).isfinite().all())
 
 
+def samples() -> Iterator[tuple[str, float]]:
+    """With and without visibility, from and to other sizes, and all gradients."""
+    for channels, side, size in ((5, 8, 16), (24, 32, 12)):
+        feature = random(2, channels, side, side).requires_grad_()
+        grid = (random(2, size, size, 2) * 0.8).requires_grad_()
+        visibility = torch.rand(2, 1, size, size, device=DEVICE).requires_grad_()
+        seed = random(2, channels, size, size)
+        for name, visible in (("sample", None), ("occluded sample", visibility)):
+            wanted = F.grid_sample(feature, grid, align_corners=True)
+            wanted = wanted if visible is None else wanted * visible
+            found = FusedSample.apply(feature, grid, visible)
+            yield f"{name} {side}", error(found, wanted)
+            leaves = (feature, grid) if visible is None else (feature, grid, visibility)
+            ours, theirs = (
+                torch.autograd.grad((out * seed).sum(), leaves, retain_graph=True) for out in (found, wanted)
+            )
+            for which, a, b in zip(("feature", "grid", "visibility"), ours, theirs, strict=False):
+                yield f"{name} {side}, gradient of {which}", error(a, b)
+
+
+def enlarging() -> Iterator[tuple[str, float]]:
+    """By phases, and all gradients."""
+    leaves = [part.requires_grad_() for part in (random(2, 12, 6, 5), random(8, 12, 3, 3), random(8))]
+    wanted = F.conv2d(F.interpolate(leaves[0], scale_factor=2.0), leaves[1], leaves[2], padding=1)
+    found, seed = upsample(*leaves), random(2, 8, 12, 10)
+    yield "upsample", error(found, wanted)
+    ours, theirs = (torch.autograd.grad((out * seed).sum(), leaves) for out in (found, wanted))
+    for which, a, b in zip(("x", "weight", "bias"), ours, theirs, strict=True):
+        yield f"upsample, gradient of {which}", error(a, b)
+
+
+def row_norms() -> Iterator[tuple[str, float]]:
+    """Widths that are no powers of two, rows that fill no part, and all gradients."""
+    for width, rows in ((20, 1000), (96, 33)):
+        norm = nn.LayerNorm(width, device=DEVICE)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        x, seed = (random(2, rows, width) + 3).requires_grad_(), random(2, rows, width)
+        wanted, found = norm(x), FusedLayerNorm.apply(x, norm.weight, norm.bias, norm.eps)
+        yield f"layer norm with gradients {width}", error(found, wanted)
+        leaves = (x, norm.weight, norm.bias)
+        ours, theirs = (torch.autograd.grad((out * seed).sum(), leaves) for out in (found, wanted))
+        for which, a, b in zip(("x", "weight", "bias"), ours, theirs, strict=True):
+            yield f"layer norm {width}, gradient of {which}", error(a, b)
+
+
+def rectifying() -> Iterator[tuple[str, float]]:
+    """A frozen convolution with its ReLU, and its input's gradient."""
+    x, weight, bias = random(2, 3, 9, 8).requires_grad_(), random(5, 3, 3, 3), random(5)
+    wanted, found = F.relu(F.conv2d(x, weight, bias, padding=1)), RectifiedConvolution.apply(x, weight, bias)
+    yield "rectified convolution", error(found, wanted)
+    ours, theirs = (torch.autograd.grad(out.square().sum(), x)[0] for out in (found, wanted))
+    yield "rectified convolution, gradient", error(ours, theirs)
+
+
+def training() -> Iterator[tuple[str, float]]:
+    """A whole training pass in float32 on all kernels: pictures, and the gradient of every parameter."""
+    config = replace(preset("tiny"), blend=True)
+    model = varied(config).to(DEVICE).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    images = [torch.rand(2, 3, 64, 64, device=DEVICE) * 2 - 1 for _ in range(3)]
+    found = []
+    for kernels in (False, True):
+        with everywhere() if kernels else nullcontext():
+            out = model(*images)
+            loss = sum(image.square().mean() for image in (out.animation.image, out.low_resolution))
+            loss = loss + sum(coding.reconstruction_px.square().mean() for coding in out.motion_codes)
+            found.append((out.animation.image, torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)))
+    (plain, wanted), (fused, ours) = found
+    yield "training, picture", error(fused, plain)
+    largest = max(float(gradient.abs().max()) for gradient in wanted if gradient is not None)
+    for (name, _), a, b in zip(model.named_parameters(), ours, wanted, strict=True):
+        if b is not None and float(b.abs().max()) > 1e-6 * largest:  # else zero but for rounding
+            yield f"training, gradient of {name}", error(a, b)
+
+
+@contextmanager
+def everywhere() -> Iterator[None]:
+    """The kernels with gradients, in float32 and however small the pictures."""
+    with ExitStack() as stack:
+        for module in (conv, norm_module, blocks):
+            stack.enter_context(patch.object(module, "half_kernels", lambda x: x.dtype))
+        stack.enter_context(patch.object(conv, "_LARGE", 0))
+        stack.enter_context(patch.object(plain_warp, "_trains_fused", lambda *_: True))
+        yield
+
+
+def distances() -> Iterator[tuple[str, float]]:
+    """Of two sets from one; equal values have no gradient."""
+    found, wanted = random(6, 5, 37, 11), random(3, 5, 37, 11)
+    found[0, 0] = wanted[0, 0]
+    found.requires_grad_()
+    plain = (found.unflatten(0, (2, 3)) - wanted).abs().mean(dim=(1, 2, 3, 4))
+    fused = MeanDistances.apply(found, wanted)
+    yield "distances", error(fused, plain)
+    ours, theirs = (torch.autograd.grad(out.square().sum(), found)[0] for out in (fused, plain))
+    yield "distances, gradient", error(ours, theirs)
+
+
 def norms() -> Iterator[tuple[str, float]]:
     """Widths that are no powers of two, with and without a bias before, groups of one and of several channels."""
     for channels, groups, side in ((8, 8, 16), (96, 32, 12), (160, 32, 8)):
@@ -102,16 +210,50 @@ def norms() -> Iterator[tuple[str, float]]:
 def gradients(norm: nn.GroupNorm, x: Tensor) -> Iterator[tuple[str, float]]:
     """Of the input, the weight and the bias."""
     seed = random(*x.shape)
+    options = GroupNormOptions(norm.num_groups, norm.eps, swish=True)
     found, wanted = (
         torch.autograd.grad((out * seed).sum(), (leaf, norm.weight, norm.bias))
         for leaf in [x.clone().requires_grad_()]
         for out in (
-            FusedGroupNorm.apply(leaf, norm.weight, norm.bias, norm.num_groups, norm.eps, True),
+            FusedGroupNorm.apply(leaf, norm.weight, norm.bias, None, options),
             F.silu(norm(leaf)),
         )
     )
     for name, a, b in zip(("x", "weight", "bias"), found, wanted, strict=True):
         yield f"gradient of {name} {x.shape[1]}", error(a, b)
+    before = random(x.shape[1]).requires_grad_()
+    leaf = x.clone().requires_grad_()
+    wanted_out = F.silu(norm(leaf + before[:, None, None]))
+    found_out = FusedGroupNorm.apply(leaf, norm.weight, norm.bias, before, options)
+    yield f"group norm with a bias before {x.shape[1]}", error(found_out, wanted_out)
+    leaves = (leaf, norm.weight, norm.bias, before)
+    found, wanted = (torch.autograd.grad((out * seed).sum(), leaves) for out in (found_out, wanted_out))
+    for name, a, b in zip(("x", "weight", "bias", "before"), found, wanted, strict=True):
+        if name == "before" and norm.num_groups == x.shape[1]:
+            continue  # zero but for rounding: the norm takes out any constant of a channel
+        yield f"gradient of {name}, biased {x.shape[1]}", error(a, b)
+
+
+def biases() -> Iterator[tuple[str, float]]:
+    """With sums and activations, and all gradients; rows that fill no part."""
+    for channels, side in ((20, 37), (64, 16)):
+        base, bias, other = random(3, channels, side, side), random(channels), random(3, channels, side, side)
+        base = base.contiguous(memory_format=torch.channels_last)
+        leaves = [part.clone().requires_grad_() for part in (base, bias, other)]
+        x, b, o = leaves
+        plain = x + b[:, None, None]
+        for name, activation, wanted in (
+            ("none", "none", plain),
+            ("relu", "relu", F.relu(plain)),
+            ("leaky", "leaky", F.leaky_relu(plain, 0.2)),
+            ("sum", "none", plain + o),
+        ):
+            found = AddBias.apply(x * 1, b, o if name == "sum" else None, activation)
+            yield f"bias {name} {channels}", error(found, wanted)
+            used = leaves if name == "sum" else leaves[:2]
+            ours, theirs = (torch.autograd.grad(out.square().sum(), used, retain_graph=True) for out in (found, wanted))
+            for which, g, h in zip("xbo", ours, theirs, strict=False):
+                yield f"bias {name} {channels}, gradient of {which}", error(g, h)
 
 
 def pointwise() -> Iterator[tuple[str, float]]:
@@ -238,6 +380,7 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     with torch.no_grad():
         found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
-    found |= dict(norms())
-    found |= dict(whole())
+    found |= dict([*norms(), *biases(), *samples(), *distances(), *enlarging(), *row_norms(), *rectifying()])
+    found |= dict(training())
+    found |= dict(whole()) if "--kernels" not in sys.argv else {}
     print(json.dumps(found))  # noqa: T201 - the parent reads it

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from synhead.nn.attention import RetrievalLayer
+from synhead.nn.blocks import ResBlock
 from synhead.training.compiling import regions
 from synhead.training.state import TrainingState
 
@@ -21,3 +23,10 @@ def test_compiled_regions_give_the_step_of_the_plain_model() -> None:
     script = Path(__file__).with_name("compiled_step.py")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_what_kernels_have_joined_is_left_to_them(state: TrainingState) -> None:
+    plain, rest = list(regions(state.model)), list(regions(state.model, kernels=True))
+    assert set(rest) < set(plain)
+    assert not any(isinstance(region, ResBlock) for region in rest)
+    assert any(isinstance(region, RetrievalLayer) for region in rest)

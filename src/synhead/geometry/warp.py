@@ -14,6 +14,7 @@ from torch import Tensor
 from synhead.geometry.precision import full_precision
 from synhead.geometry.triton_there import takes_kernels
 
+_HALF = (torch.bfloat16, torch.float16)
 _BY_PIXEL = 4  # channels from which the layout matters
 
 
@@ -46,6 +47,8 @@ def sample(
     outside: Outside = "zeros",
 ) -> Float[Tensor, "b c u v"]:
     """``grid_sample``. Sampled in the grid's precision, given back in the feature's."""
+    if align_corners and outside == "zeros" and _trains_fused(feature, grid):
+        return _fused_sample(feature, grid, None)
     sampled = F.grid_sample(feature.to(grid.dtype), grid, padding_mode=outside, align_corners=align_corners)
     return sampled.to(feature.dtype)
 
@@ -74,6 +77,9 @@ def warp_occluded(
         from synhead.geometry.fused_warp import fused_warp  # noqa: PLC0415
 
         return fused_warp(feature, grid, visibility)
+    if _trains_fused(feature, grid):
+        size = feature.shape[-1]
+        return _fused_sample(feature, resize_grid(grid, size), resize(visibility, size))
     return occlude(warp(feature, grid), visibility)
 
 
@@ -91,8 +97,21 @@ def warp_taps(
 
 def fusible(feature: Tensor) -> bool:
     """Whether the fused kernel serves: a GPU, half precision, no gradients, no compiler at work."""
-    half = feature.dtype in (torch.bfloat16, torch.float16)
-    return half and not torch.is_grad_enabled() and takes_kernels(feature.device)
+    return feature.dtype in _HALF and not torch.is_grad_enabled() and takes_kernels(feature.device)
+
+
+def _trains_fused(feature: Tensor, grid: Tensor) -> bool:
+    """Whether the kernel with gradients serves: the feature is square, the flow float32."""
+    square = feature.shape[2] == feature.shape[3] and feature.shape[0] == grid.shape[0]
+    half = feature.dtype in _HALF and grid.dtype == torch.float32
+    return square and half and torch.is_grad_enabled() and takes_kernels(feature.device)
+
+
+def _fused_sample(feature: Tensor, grid: Tensor, visibility: Tensor | None) -> Tensor:
+    from synhead.geometry.fused_sample import FusedSample  # noqa: PLC0415
+
+    out: Tensor = FusedSample.apply(feature, grid, visibility)  # type: ignore[no-untyped-call]
+    return out
 
 
 def tap_grid(grid: Float[Tensor, "b h w 2"], size: int, target: int) -> Float[Tensor, "b t2 t2 2"]:

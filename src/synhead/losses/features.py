@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.config import ConfigError
+from synhead.nn.conv import rectified
 
 __all__ = ["VGG19", "FeatureExtractor", "PerceptualWeightsError", "TrunkConfig", "TrunkFeatures", "random_trunk"]
 
@@ -87,9 +88,11 @@ class TrunkFeatures(nn.Module):
         x = (image - self.mean) / self.std
         taps = []
         for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in self.taps:
-                taps.append(x)
+            if isinstance(layer, nn.ReLU):  # done with the convolution before it
+                if index in self.taps:
+                    taps.append(x)
+                continue
+            x = rectified(layer, x) if isinstance(layer, nn.Conv2d) else layer(x)
         return tuple(taps)
 
     def train(self, mode: bool = True) -> TrunkFeatures:  # noqa: FBT001, FBT002, ARG002 - signature of nn.Module

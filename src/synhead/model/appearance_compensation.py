@@ -43,6 +43,9 @@ class AppearanceCompensation(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.side = config.token_size
+        self.edge = (
+            1.0  # beyond it a flow leaves the source; a hard mask, so that comparisons move it by their rounding
+        )
         self.scales = config.compensated_scales(config.appearance.scope)
         width = config.appearance.width
         self.projections = nn.ModuleDict(
@@ -86,7 +89,7 @@ class AppearanceCompensation(nn.Module):
         return module
 
     def _outside(self, grid: Float[Tensor, "b h w 2"]) -> Bool[Tensor, "b n"]:
-        outside = (resize_grid(grid, self.side).abs() > 1).any(dim=-1)
+        outside = (resize_grid(grid, self.side).abs() > self.edge).any(dim=-1)
         return rearrange(outside, "b h w -> b (h w)")
 
 

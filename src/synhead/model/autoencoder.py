@@ -27,11 +27,11 @@ class EncodedImage:
 
     def split(self, count: int) -> tuple[EncodedImage, EncodedImage]:
         """The first ``count`` and the rest of encodings that were made in one batch."""
-        return self._rows(slice(count)), self._rows(slice(count, None))
-
-    def _rows(self, rows: slice) -> EncodedImage:
-        features = {scale: feature[rows] for scale, feature in self.features.items()}
-        return EncodedImage(features=features, code_target=self.code_target[rows])
+        sizes = [count, len(self.code_target) - count]
+        features = {scale: feature.split(sizes) for scale, feature in self.features.items()}  # one gradient for both
+        targets = self.code_target.split(sizes)
+        first, rest = ({scale: parts[i] for scale, parts in features.items()} for i in range(2))
+        return EncodedImage(features=first, code_target=targets[0]), EncodedImage(features=rest, code_target=targets[1])
 
     def driving_features(self) -> dict[int, Tensor]:
         """F_d^i for the appearance codes. At scale 1 block 11, not block 18 as for F_s^1 (spec C, row 6)."""

@@ -17,6 +17,7 @@ from synhead.geometry.precision import upcast
 from synhead.geometry.warp import merge_taps, resize, warp, warp_taps
 from synhead.model.codebook import Codebook, RetrievalTransformer
 from synhead.nn.blocks import Downsample, ResBlock, Upsample, conv3x3, group_norm
+from synhead.nn.conv import Conv2d
 from synhead.nn.together import convolve_together
 from synhead.types import CodeMemory, Motion, MotionCoding, ScaleTrace
 
@@ -68,11 +69,11 @@ class MotionQuery(nn.Module):
         super().__init__()
         width = config.motion.width
         self.warped = nn.ModuleDict(
-            {str(s): nn.Conv2d(config.width(s), width, 1) for s in config.compensated_scales(config.motion.scope)}
+            {str(s): Conv2d(config.width(s), width, 1) for s in config.compensated_scales(config.motion.scope)}
         )
-        self.heatmaps = nn.Conv2d(config.keypoints.count, width, 1)
-        self.guide = nn.Conv2d(2 * width, width, 1)
-        self.merge = nn.Conv2d(2 * width, width, 1)
+        self.heatmaps = Conv2d(config.keypoints.count, width, 1)
+        self.guide = Conv2d(2 * width, width, 1)
+        self.merge = Conv2d(2 * width, width, 1)
 
     def encode(self, heatmaps: Float[Tensor, "b k h w"], side: int) -> Float[Tensor, "b c t t"]:
         """What the query reads of F_kp^d; the same at every scale."""
@@ -102,12 +103,12 @@ class FlowRefiner(nn.Module):
         super().__init__()
         width = config.motion.refine_width
         scales = config.compensated_scales(config.motion.scope)
-        self.motion1 = nn.Conv2d(config.motion.width, width, 1)
+        self.motion1 = Conv2d(config.motion.width, width, 1)
         self.motion2 = conv3x3(width, width * 3 // 4)
-        self.flow1 = nn.Conv2d(2, width, 7, padding=3)
+        self.flow1 = Conv2d(2, width, 7, padding=3)
         self.flow2 = conv3x3(width, width // 2)
         self.join = conv3x3(width * 5 // 4, width - 2)
-        self.contexts = nn.ModuleDict({str(s): nn.Conv2d(config.width(s), width * 3 // 2, 1) for s in scales})
+        self.contexts = nn.ModuleDict({str(s): Conv2d(config.width(s), width * 3 // 2, 1) for s in scales})
         self.context = conv3x3(width * 3 // 2, width)
         self.flow_hidden = conv3x3(2 * width, width)
         self.flow_out = conv3x3(width, 2)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from synhead.nn.blocks import conv3x3
+from synhead.nn.norm import normalise_rows
 
 _HEAD = 8  # a head's channels are filled up to a multiple of this where kernels want them aligned
 
@@ -161,10 +162,10 @@ class RetrievalLayer(nn.Module):
         memory: tuple[Tensor, Tensor],
         ignored: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b n c"]:
-        tokens = tokens + self.self_attention.self_attend(self.norm1(tokens), position, ignored)
-        tokens = tokens + self.cross_attention.cross_attend(self.norm2(tokens), position, *memory)
+        tokens = tokens + self.self_attention.self_attend(normalise_rows(self.norm1, tokens), position, ignored)
+        tokens = tokens + self.cross_attention.cross_attend(normalise_rows(self.norm2, tokens), position, *memory)
         side = round(tokens.shape[1] ** 0.5)
-        image = rearrange(self.norm3(tokens), "b (h w) c -> b c h w", h=side)
+        image = rearrange(normalise_rows(self.norm3, tokens), "b (h w) c -> b c h w", h=side)
         mixed = self.conv2(F.gelu(self.conv1(image)))
         return tokens + rearrange(mixed, "b c h w -> b (h w) c")
 

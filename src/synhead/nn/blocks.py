@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.geometry.precision import autocast_dtype, full_precision
+from synhead.nn.conv import Conv2d, add_bias, half_kernels, unbiased
 from synhead.nn.norm import normalise, normalise_swish
 
 
@@ -19,7 +20,7 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
 
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
     """3 x 3 convolution that keeps the size."""
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+    return Conv2d(in_channels, out_channels, 3, padding=1)
 
 
 def enlarge(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
@@ -38,13 +39,26 @@ class ResBlock(nn.Module):
         self.conv1 = conv3x3(in_channels, out_channels)
         self.norm2 = group_norm(out_channels, groups)
         self.conv2 = conv3x3(out_channels, out_channels)
-        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        self.shortcut = nn.Identity() if in_channels == out_channels else Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        if torch.is_grad_enabled() and half_kernels(x) is not None:
+            return self._fused(x)
         hidden = self.conv1(normalise_swish(self.norm1, x))
         hidden = self.conv2(normalise_swish(self.norm2, hidden))
         shortcut: Tensor = self.shortcut(x)
         return shortcut + hidden
+
+    def _fused(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        """The same for training: the first bias inside the second norm, the others in one pass with the sum."""
+        hidden = unbiased(self.conv1, normalise_swish(self.norm1, x))
+        hidden = unbiased(self.conv2, normalise_swish(self.norm2, hidden, self.conv1.bias))
+        bias, shortcut = self.conv2.bias, x
+        assert bias is not None
+        if isinstance(self.shortcut, nn.Conv2d):
+            assert self.shortcut.bias is not None
+            bias, shortcut = bias + self.shortcut.bias, unbiased(self.shortcut, x)
+        return add_bias(hidden, bias, shortcut)
 
 
 class AttentionBlock(nn.Module):
@@ -53,10 +67,10 @@ class AttentionBlock(nn.Module):
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.norm = group_norm(channels, groups)
-        self.query = nn.Conv2d(channels, channels, 1)
-        self.key = nn.Conv2d(channels, channels, 1)
-        self.value = nn.Conv2d(channels, channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
+        self.query = Conv2d(channels, channels, 1)
+        self.key = Conv2d(channels, channels, 1)
+        self.value = Conv2d(channels, channels, 1)
+        self.out = Conv2d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         hidden = normalise(self.norm, x)
@@ -73,7 +87,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.conv = Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
         out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
@@ -88,6 +102,10 @@ class Upsample(nn.Module):
         self.conv = conv3x3(channels, channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        if torch.is_grad_enabled() and half_kernels(x) is not None and self.conv.bias is not None:
+            from synhead.nn.fused_phases import upsample  # noqa: PLC0415 - Triton exists on GPU builds only
+
+            return upsample(x, self.conv.weight, self.conv.bias)
         out: Tensor = self.conv(enlarge(x))
         return out
 

@@ -174,7 +174,7 @@ class Joined(NamedTuple):
 def is_narrow(conv: nn.Module) -> bool:
     """Whether ``conv`` is a 3 x 3 convolution between 16 or 32 channels that these kernels take."""
     return (
-        type(conv) is nn.Conv2d
+        isinstance(conv, nn.Conv2d)
         and conv.kernel_size == (3, 3)
         and conv.stride == (1, 1)
         and conv.in_channels in _NARROW

@@ -50,9 +50,9 @@ def group_norm_joined(norm: nn.GroupNorm, parts: Sequence[Tensor], *, swish: boo
 
 
 def _normalise(x: Tensor, plan: NormPlan, norm: Affine, before: Tensor | None, into: _Target, *, swish: bool) -> None:
-    coefficients = torch.empty(2, plan.items, plan.channels, device=x.device, dtype=torch.float32)
+    coefficients = torch.empty(3, plan.items, plan.channels, device=x.device, dtype=torch.float32)
     moments = torch.empty(2, plan.items, plan.groups, device=x.device, dtype=torch.float32)
     sums = plan.partials(x, x, coefficients, coefficients, swish=swish, backward=False)
     plan.statistics(norm, sums, before, coefficients, moments)
-    gain, offset = coefficients.unbind()
+    gain, offset, _ = coefficients.unbind()
     plan.apply((x, x, into.out, gain, offset, gain, gain), swish=swish, backward=False, out_row=into.row)

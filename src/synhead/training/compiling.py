@@ -41,25 +41,42 @@ _REGIONS = (
     RetrievalLayer,
     Upsample,
 )
+_BY_HAND = (
+    AttentionBlock,
+    Downsample,
+    FeatureDistance,
+    FeatureModulation,
+    MotionDecoder,
+    MotionEncoder,
+    ResBlock,
+    Upsample,
+)
+"""Regions whose passes the Triton kernels with gradients have already joined: left as they are where those apply."""
 _SHAPES = 64
 """Variants of one class's forward: sizes of feature maps and batches, and whether gradients are wanted."""
 
 
-def compile_regions(state: TrainingState, objective: GeneratorObjective, mode: CompileMode) -> None:
-    """Compile the blocks in place; parameters, names and state dicts stay as they are."""
+def compile_regions(
+    state: TrainingState, objective: GeneratorObjective, mode: CompileMode, *, kernels: bool = False
+) -> None:
+    """Compile the blocks in place; parameters, names and state dicts stay as they are.
+
+    ``kernels``: whether the Triton kernels with gradients are at work; what they do is not compiled.
+    """
     limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
     setattr(torch._dynamo.config, limit, max(_SHAPES, getattr(torch._dynamo.config, limit)))
     for module in (state.model, state.discriminator, objective):
-        for region in regions(module):
+        for region in regions(module, kernels=kernels):
             # The method, not the module: what is compiled is kept with the code of the class's forward.
             forward: Any = torch.compile(region.forward, mode=None if mode == "default" else mode, dynamic=False)
             region.forward = forward
 
 
-def regions(module: nn.Module) -> Iterator[nn.Module]:
-    """The outermost modules of ``module`` that are regions."""
+def regions(module: nn.Module, *, kernels: bool = False) -> Iterator[nn.Module]:
+    """The outermost modules of ``module`` that are regions; with ``kernels``, but for those made by hand."""
     if isinstance(module, _REGIONS):
-        yield module
+        if not (kernels and isinstance(module, _BY_HAND)):
+            yield module
         return
     for child in module.children():
-        yield from regions(child)
+        yield from regions(child, kernels=kernels)

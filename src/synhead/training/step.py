@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from synhead.geometry.tps import RandomWarp
+from synhead.geometry.triton_there import takes_kernels
 from synhead.losses.adversarial import discriminator_losses
 from synhead.losses.objective import GeneratorObjective
 from synhead.losses.regions import FacePoints
@@ -187,7 +188,8 @@ def make_steps(fabric: Fabric, state: TrainingState, objective: GeneratorObjecti
     if config.execution.channels_last:
         objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.execution.compile != "off":
-        compile_regions(state, objective, config.execution.compile)
+        kernels = config.execution.precision == "bf16" and takes_kernels(fabric.device)
+        compile_regions(state, objective, config.execution.compile, kernels=kernels)
     return Steps(
         fabric=fabric,
         state=state,
