@@ -12,7 +12,7 @@ level on average. Untrained weights amplify rounding: there bf16 may be off 1.25
 ``moved`` is what the batch changed: the first frames in a batch against the same engine's, drawn alone. It has the
 same bounds.
 
-The model masks tokens whose flow leaves the photo: where a flow is within 1e-5 of the edge, rounding decides, and the
+The model masks tokens whose flow leaves the photo: where a flow is within 3e-6 of the edge, rounding decides, and the
 picture jumps (by 1e-2 with untrained weights). Such frames, whose number is printed, are compared with what the
 yardstick draws on either side of the edge, and count for the nearest of the two; in ``moved`` they do not count.
 
@@ -57,7 +57,7 @@ ALONE = 7
 LEVELS = 1.0
 AMPLIFIED = 1.25
 """Bounds: levels of 255, at most in fp32 and on average in bf16; with untrained weights, shares of autocast's."""
-EDGE = 1e-5
+EDGE = 3e-6
 """How near to the photo's edge, in its coordinates, rounding may move a flow to the other side."""
 
 HEADING = (

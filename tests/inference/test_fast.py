@@ -64,7 +64,7 @@ def test_a_blending_model(portrait, precision):
     model = varied(replace(tiny, blend=True, keypoints=replace(tiny.keypoints, detail="patches")))
     with torch.no_grad():
         model.decoder.mask.weight.normal_(std=0.1)
-    wanted, found = (drawn(engine(model, precision=precision), portrait) for engine in (EagerEngine, FastEngine))
+    wanted, found = drawn(EagerEngine(model), portrait), drawn(FastEngine(model, precision=precision), portrait)
     error = np.abs(found - wanted)
     assert error.max() <= 1 if precision == "fp32" else error.mean() <= 1
 
@@ -95,13 +95,14 @@ def test_bf16_rounds_no_more_than_autocast_does(model, portrait, kernels):
     assert 0 < native <= autocast, "most of it is computed in float32"
 
 
-def test_a_wide_model_goes_by_winograd(portrait):
+@pytest.mark.parametrize("tiles", [True, False])
+def test_a_wide_model_goes_by_winograd_where_a_cpu_has_no_matrix_tiles(portrait, monkeypatch, tiles):
+    monkeypatch.setattr("synhead.inference.prepared.has_matrix_tiles", lambda: tiles)
     config = replace(preset("tiny"), feature_widths=(64, 64, 64, 64), name="wide")
     model = varied(config)
     if torch.backends.nnpack.is_available():
         found = [type(module) for module in prepare(model, half=False).modules()]
-        assert WinogradConv2d in found
-        assert PlainLayout in found
+        assert (WinogradConv2d in found) is (PlainLayout in found) is not tiles
     wanted, found = (drawn(engine, portrait, 1) for engine in (EagerEngine(model), FastEngine(model)))
     assert np.abs(found - wanted).max() <= 1
 

@@ -41,8 +41,10 @@ def test_cross_attention_matches_torch(pair):
     assert torch.allclose(ours.cross_attend(x, position, *ours.memory(context)), want, atol=1e-5)
 
 
+@pytest.mark.parametrize("tiles", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attention_head_by_head_is_attention(dtype):
+def test_attention_head_by_head_is_attention(dtype, tiles, monkeypatch):
+    monkeypatch.setattr("synhead.nn.attention.has_matrix_tiles", lambda: tiles)
     torch.manual_seed(0)
     query, key, value = (torch.randn(2, 3, n, 8) for n in (10, 14, 14))
     mask = torch.rand(2, 1, 1, 14) > 0.3

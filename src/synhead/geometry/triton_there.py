@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import torch
 
-__all__ = ["has_triton", "takes_kernels"]
+__all__ = ["has_triton", "rectifies", "takes_kernels"]
 
 
 @cache
@@ -22,3 +22,8 @@ def has_triton() -> bool:
 def takes_kernels(device: torch.device) -> bool:
     """Whether tensors of ``device`` may go through the kernels now: not while a compiler traces."""
     return device.type == "cuda" and not torch.compiler.is_compiling() and has_triton()
+
+
+def rectifies(device: torch.device) -> bool:
+    """Whether cuDNN is there, whose kernel adds bias and ReLU to a convolution: not in builds for AMD's GPUs."""
+    return device.type == "cuda" and torch.version.hip is None and torch.backends.cudnn.is_available()

@@ -20,8 +20,8 @@ EngineName = Literal["eager", "prepared", "native", "compiled", "onnx"]
 
 ENGINES: Mapping[EngineName, str] = {
     "eager": "the plain modules, one by one",
-    "prepared": "codes and positions projected once, norms folded; CPUs: Winograd; GPUs: CUDA graphs, in bf16 "
-    "fused kernels (fp32: equal up to rounding)",
+    "prepared": "codes and positions projected once, norms folded; CPUs without AMX: Winograd; GPUs: CUDA graphs, "
+    "in bf16 fused kernels (fp32: equal up to rounding)",
     "native": "prepared, with C kernels for CPUs, compiled at first use and kept (fp32: equal up to rounding)",
     "compiled": "prepared, through TorchInductor with static shapes; CUDA graphs on a GPU; slow first frame",
     "onnx": "a graph written by synhead export, run by onnxruntime on the CPU in fp32",

@@ -18,7 +18,7 @@ from synhead.inference.native_model import use_kernels
 from synhead.model.autoencoder import Fusion
 from synhead.model.codebook import RetrievalTransformer
 from synhead.model.talking_head import TalkingHead
-from synhead.nn.attention import PositionedAttention, RetrievalLayer, padded_heads
+from synhead.nn.attention import PositionedAttention, RetrievalLayer, has_matrix_tiles, padded_heads
 from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample, WinogradConv2d
 from synhead.nn.hourglass import DownBlock, UpBlock
@@ -85,11 +85,17 @@ def prepare(model: TalkingHead, *, half: bool, kernels: Kernels | None = None, f
             from synhead.inference.triton_model import use_triton  # noqa: PLC0415 - Triton exists on GPU builds only
 
             use_triton(copy)
-    elif next(model.parameters()).device.type == "cpu" and min(model.config.feature_widths) >= _WIDE:
+    elif _takes_winograd(model):
         _winograd(copy)
     else:
         _channels_last(copy)
     return copy
+
+
+def _takes_winograd(model: TalkingHead) -> bool:
+    """A wide model on a CPU without matrix tiles: those that have them multiply faster than NNPACK's kernels save."""
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return on_cpu and min(model.config.feature_widths) >= _WIDE and not has_matrix_tiles()
 
 
 class PlainLayout(nn.Module):

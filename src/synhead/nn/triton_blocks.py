@@ -14,6 +14,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from synhead.geometry.triton_there import rectifies
 from synhead.nn.blocks import AttentionBlock, ResBlock
 from synhead.nn.triton_conv import Joined, convolve_flow, convolve_narrow, is_narrow, packed
 from synhead.nn.triton_kernels import Activation, add_table, join_phases
@@ -59,7 +60,7 @@ class BiasedConv2d(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         plain = self.plain
         assert plain.bias is not None
-        if self.activation == "relu" and x.device.type == "cuda":
+        if self.activation == "relu" and rectifies(x.device):
             assert not isinstance(plain.padding, str)
             return torch.cudnn_convolution_relu(
                 x.to(plain.weight.dtype), plain.weight, plain.bias,
