@@ -80,6 +80,10 @@ def test_agreement_compares_draws_and_goes_on(clips: Path, tmp_path: Path, capsy
     assert len(kept) == 4
     assert module["main"](given) == verdict
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.npz")} == kept
+    module["main"]([*given, "--candidate-seeds", "1"])  # compares what was kept
+    fewer = json.loads((out / "agreement.json").read_text())
+    assert [len(curves) for curves in fewer["curves"].values()] == [2, 1]
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*.npz")} == kept
     capsys.readouterr()
 
 
@@ -87,8 +91,8 @@ def test_agreement_tells_modes_that_differ() -> None:
     module = script("agreement")
     seeds = [{"total": np.array([1.0, 2.0, 3.0])}, {"total": np.array([1.1, 2.1, 3.1])}]
     near, far = ([{"total": curves["total"] + shift} for curves in seeds] for shift in (0.01, 1.0))
-    assert module["agrees"](module["compare"](seeds, near, 2)["total"])
-    found = module["compare"](seeds, far, 2)["total"]
+    assert module["agrees"](module["compare"](seeds, list(zip(seeds, near, strict=True)), 2)["total"])
+    found = module["compare"](seeds, list(zip(seeds, far, strict=True)), 2)["total"]
     assert not module["agrees"](found)
     assert found["bias"] == pytest.approx(1.0)
     assert found["between_seeds"] == pytest.approx(0.1)
