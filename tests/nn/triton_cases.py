@@ -201,10 +201,10 @@ def norms() -> Iterator[tuple[str, float]]:
     layer = nn.LayerNorm(48, device=DEVICE)
     nn.init.normal_(layer.weight)
     tokens, update, bias = random(2, 10, 48), random(2, 10, 48), random(48)
-    total, normed = add_norm(layer, tokens, (update, bias))
+    total, normed = add_norm((layer.weight, layer.bias, layer.eps), tokens, (update, bias))
     yield "sum before a layer norm", error(total, tokens + update + bias)
     yield "layer norm", error(normed, layer(tokens + update + bias))
-    yield "layer norm alone", error(add_norm(layer, tokens)[1], layer(tokens))
+    yield "layer norm alone", error(add_norm((layer.weight, layer.bias, layer.eps), tokens)[1], layer(tokens))
 
 
 def gradients(norm: nn.GroupNorm, x: Tensor) -> Iterator[tuple[str, float]]:

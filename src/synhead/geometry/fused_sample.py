@@ -15,25 +15,21 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from synhead.geometry.fused_warp import corner, parted
+
 __all__ = ["FusedSample"]
 
 _TILE = 2048
 
 
 @triton.jit
-def _corner(feature, y, x, side, channels, column, mask):
-    """Values of one corner of a bilinear sample, zero outside the feature; where they are, and whether."""
-    inside = mask & (y >= 0) & (y < side) & (x >= 0) & (x < side)
-    place = (y * side + x)[:, None] * channels + column[None, :]
-    known = inside[:, None] & (column < channels)[None, :]
-    return tl.load(feature + place, mask=known, other=0.0).to(tl.float32), place, known
-
-
-@triton.jit
-def _where(grid, place, side, mask):
-    """Column or row of a sample in the feature. Far outside every corner is zero: clamped, NaN included."""
-    u = (tl.load(grid + place, mask=mask, other=0.0) + 1) * 0.5 * (side - 1)
-    return tl.minimum(tl.maximum(u, -2.0), side + 1.0)
+def _place(grid, at, side, mask):
+    """Of samples: column and row of the first corner, and how far right and down of it they are."""
+    u = (tl.load(grid + 2 * at, mask=mask, other=0.0) + 1) * 0.5 * (side - 1)
+    v = (tl.load(grid + 2 * at + 1, mask=mask, other=0.0) + 1) * 0.5 * (side - 1)
+    left, right = parted(u, side)
+    top, down = parted(v, side)
+    return left, top, right[:, None], down[:, None]
 
 
 @triton.jit
@@ -54,16 +50,13 @@ def _forward_kernel(
     pixel = tl.program_id(1) * R + tl.arange(0, R)
     mask = pixel < pixels
     at = item * pixels + pixel
-    u, v = _where(grid, 2 * at, side, mask), _where(grid, 2 * at + 1, side, mask)
-    left, top = tl.floor(u), tl.floor(v)
-    right, down = (u - left)[:, None], (v - top)[:, None]
-    left, top = left.to(tl.int32), top.to(tl.int32)
     column = tl.arange(0, C)
     source = feature + item * side * side * channels
-    a, _, _ = _corner(source, top, left, side, channels, column, mask)
-    b, _, _ = _corner(source, top, left + 1, side, channels, column, mask)
-    c, _, _ = _corner(source, top + 1, left, side, channels, column, mask)
-    d, _, _ = _corner(source, top + 1, left + 1, side, channels, column, mask)
+    left, top, right, down = _place(grid, at, side, mask)
+    a, _, _ = corner(source, top, left, side, channels, column, mask)
+    b, _, _ = corner(source, top, left + 1, side, channels, column, mask)
+    c, _, _ = corner(source, top + 1, left, side, channels, column, mask)
+    d, _, _ = corner(source, top + 1, left + 1, side, channels, column, mask)
     result = (1 - down) * ((1 - right) * a + right * b) + down * ((1 - right) * c + right * d)
     if VISIBLE:
         result *= tl.load(visibility + at, mask=mask, other=0.0)[:, None]
@@ -92,18 +85,15 @@ def _backward_kernel(
     pixel = tl.program_id(1) * R + tl.arange(0, R)
     mask = pixel < pixels
     at = item * pixels + pixel
-    u, v = _where(grid, 2 * at, side, mask), _where(grid, 2 * at + 1, side, mask)
-    left, top = tl.floor(u), tl.floor(v)
-    right, down = (u - left)[:, None], (v - top)[:, None]
-    left, top = left.to(tl.int32), top.to(tl.int32)
     column = tl.arange(0, C)
     known = mask[:, None] & (column < channels)[None, :]
     g = tl.load(gradient + at[:, None] * channels + column[None, :], mask=known, other=0.0).to(tl.float32)
     base = item * side * side * channels
-    a, place_a, there_a = _corner(feature + base, top, left, side, channels, column, mask)
-    b, place_b, there_b = _corner(feature + base, top, left + 1, side, channels, column, mask)
-    c, place_c, there_c = _corner(feature + base, top + 1, left, side, channels, column, mask)
-    d, place_d, there_d = _corner(feature + base, top + 1, left + 1, side, channels, column, mask)
+    left, top, right, down = _place(grid, at, side, mask)
+    a, place_a, there_a = corner(feature + base, top, left, side, channels, column, mask)
+    b, place_b, there_b = corner(feature + base, top, left + 1, side, channels, column, mask)
+    c, place_c, there_c = corner(feature + base, top + 1, left, side, channels, column, mask)
+    d, place_d, there_d = corner(feature + base, top + 1, left + 1, side, channels, column, mask)
     if VISIBLE:
         sampled = (1 - down) * ((1 - right) * a + right * b) + down * ((1 - right) * c + right * d)
         tl.store(visibility_gradient + at, tl.sum(g * sampled, axis=1), mask=mask)

@@ -15,7 +15,7 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["fused_warp", "merge_rectified"]
+__all__ = ["corner", "fused_warp", "merge_rectified", "parted"]
 
 _TILE = 2048
 
@@ -35,12 +35,23 @@ def _enlarged(plane, stride, flow, y, x, mask):
 
 
 @triton.jit
-def _tap(feature, y, x, weight, side, channels, column, mask):
-    """One corner of a bilinear sample, zero outside the feature."""
+def corner(feature, y, x, side, channels, column, mask):
+    """Values of one corner of a bilinear sample, zero outside the feature; where they are, and whether."""
     inside = mask & (y >= 0) & (y < side) & (x >= 0) & (x < side)
     place = (y * side + x)[:, None] * channels + column[None, :]
     known = inside[:, None] & (column < channels)[None, :]
-    return weight[:, None] * tl.load(feature + place, mask=known, other=0.0).to(tl.float32)
+    return tl.load(feature + place, mask=known, other=0.0).to(tl.float32), place, known
+
+
+@triton.jit
+def parted(u, side):
+    """The whole and the rest of a position in the feature, which may be anywhere, and no number.
+
+    Far outside every corner is zero; clamping keeps the conversion to whole numbers defined.
+    """
+    u = tl.minimum(tl.maximum(u, -2.0), side + 1.0)
+    whole = tl.floor(u)
+    return whole.to(tl.int32), u - whole
 
 
 @triton.jit
@@ -73,18 +84,16 @@ def _warp_kernel(
     flows = grid + item * flow * flow * 2
     u = (_enlarged(flows, 2, flow, y, x, mask) + 1) * 0.5 * (side - 1)
     v = (_enlarged(flows + 1, 2, flow, y, x, mask) + 1) * 0.5 * (side - 1)
-    # Far outside every tap is zero; clamping keeps the conversion to whole numbers defined, NaN included.
-    u = tl.minimum(tl.maximum(u, -2.0), side + 1.0)
-    v = tl.minimum(tl.maximum(v, -2.0), side + 1.0)
-    left, top = tl.floor(u), tl.floor(v)
-    right, down = u - left, v - top
-    left, top = left.to(tl.int32), top.to(tl.int32)
+    left, right = parted(u, side)
+    top, down = parted(v, side)
+    right, down = right[:, None], down[:, None]
     column = tl.arange(0, C)
     source = feature + item * item_stride
-    result = _tap(source, top, left, (1 - down) * (1 - right), side, channels, column, mask)
-    result += _tap(source, top, left + 1, (1 - down) * right, side, channels, column, mask)
-    result += _tap(source, top + 1, left, down * (1 - right), side, channels, column, mask)
-    result += _tap(source, top + 1, left + 1, down * right, side, channels, column, mask)
+    a, _, _ = corner(source, top, left, side, channels, column, mask)
+    b, _, _ = corner(source, top, left + 1, side, channels, column, mask)
+    c, _, _ = corner(source, top + 1, left, side, channels, column, mask)
+    d, _, _ = corner(source, top + 1, left + 1, side, channels, column, mask)
+    result = (1 - down) * ((1 - right) * a + right * b) + down * ((1 - right) * c + right * d)
     if VISIBLE:
         result *= _enlarged(visibility + item * flow * flow, 1, flow, y, x, mask)[:, None]
     place = (item * size * size + pixel)[:, None] * channels + column[None, :]

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 def full_precision(like: Tensor) -> AbstractContextManager[None]:
     """Autocast off on the device of ``like``; inputs are to be converted with :func:`upcast`."""
@@ -17,7 +19,7 @@ def full_precision(like: Tensor) -> AbstractContextManager[None]:
 
 def upcast(tensor: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 as they are."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    return tensor.float() if tensor.dtype in HALF else tensor
 
 
 def autocast_dtype(tensor: Tensor) -> torch.dtype:

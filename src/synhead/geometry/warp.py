@@ -11,10 +11,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from synhead.geometry.precision import full_precision
+from synhead.geometry.precision import HALF, full_precision
 from synhead.geometry.triton_there import takes_kernels
 
-_HALF = (torch.bfloat16, torch.float16)
 _BY_PIXEL = 4  # channels from which the layout matters
 
 
@@ -97,13 +96,13 @@ def warp_taps(
 
 def fusible(feature: Tensor) -> bool:
     """Whether the fused kernel serves: a GPU, half precision, no gradients, no compiler at work."""
-    return feature.dtype in _HALF and not torch.is_grad_enabled() and takes_kernels(feature.device)
+    return feature.dtype in HALF and not torch.is_grad_enabled() and takes_kernels(feature.device)
 
 
 def _trains_fused(feature: Tensor, grid: Tensor) -> bool:
     """Whether the kernel with gradients serves: the feature is square, the flow float32."""
     square = feature.shape[2] == feature.shape[3] and feature.shape[0] == grid.shape[0]
-    half = feature.dtype in _HALF and grid.dtype == torch.float32
+    half = feature.dtype in HALF and grid.dtype == torch.float32
     return square and half and torch.is_grad_enabled() and takes_kernels(feature.device)
 
 

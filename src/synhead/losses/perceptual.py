@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from synhead.geometry.precision import full_precision, upcast
+from synhead.geometry.precision import HALF, full_precision, upcast
 from synhead.geometry.triton_there import takes_kernels
 from synhead.losses.config import LossConfig
 from synhead.losses.feature_weights import build_extractor
@@ -66,7 +66,7 @@ class FeatureDistance(nn.Module):
 
 def _distances(found: Float[Tensor, "mb c h w"], wanted: Float[Tensor, "b c h w"]) -> Float[Tensor, " m"]:
     """E[|.|] of each image's share of a concatenated batch against the same target."""
-    if found.dtype == wanted.dtype and found.dtype in (torch.bfloat16, torch.float16) and takes_kernels(found.device):
+    if found.dtype == wanted.dtype and found.dtype in HALF and takes_kernels(found.device):
         from synhead.nn.fused_distance import MeanDistances  # noqa: PLC0415 - Triton exists on GPU builds only
 
         distances: Tensor = MeanDistances.apply(found, wanted)  # type: ignore[no-untyped-call]

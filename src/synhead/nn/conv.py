@@ -7,19 +7,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from synhead.geometry.precision import autocast_dtype
+from synhead.geometry.precision import HALF, autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
 
 __all__ = ["Conv2d", "add_bias", "half_kernels", "rectified", "unbiased"]
 
-_HALF = (torch.bfloat16, torch.float16)
 _LARGE = 2**21  # values from which a saved pass is worth more than the launch of a kernel of ours
 
 
 def half_kernels(x: Tensor) -> torch.dtype | None:
     """The half precision in which a convolution would take ``x``, if the Triton kernels take it; else None."""
     dtype = autocast_dtype(x)
-    return dtype if dtype in _HALF and takes_kernels(x.device) else None
+    return dtype if dtype in HALF and takes_kernels(x.device) else None
 
 
 class Conv2d(nn.Conv2d):

@@ -15,25 +15,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from synhead.nn.triton_kernels import add_norm
+
 __all__ = ["FusedLayerNorm"]
 
 _TILE = 4096
 _PROGRAMS = 528
-
-
-@triton.jit
-def _forward_kernel(x, weight, bias, out, rows, width, eps, R: tl.constexpr, C: tl.constexpr):
-    row, column = tl.program_id(0) * R + tl.arange(0, R), tl.arange(0, C)
-    inside = column < width
-    mask = (row < rows)[:, None] & inside[None, :]
-    place = row.to(tl.int64)[:, None] * width + column[None, :]
-    value = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
-    mean = tl.sum(value, axis=1) / width
-    centred = tl.where(mask, value - mean[:, None], 0.0)
-    rstd = 1 / tl.sqrt(tl.sum(centred * centred, axis=1) / width + eps)
-    gain = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)[None, :]
-    offset = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
-    tl.store(out + place, (centred * rstd[:, None] * gain + offset).to(out.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -72,9 +59,7 @@ class FusedLayerNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         x = x.contiguous()
-        out = torch.empty_like(x)
-        rows, width, c, r = _sizes(x)
-        _forward_kernel[(triton.cdiv(rows, r),)](x, weight, bias, out, rows, width, eps, R=r, C=c)
+        _, out = add_norm((weight, bias, eps), x)
         ctx.save_for_backward(x, weight)
         ctx.eps = eps
         return out
@@ -83,17 +68,12 @@ class FusedLayerNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         dy = gradients[0].contiguous()
-        rows, width, c, r = _sizes(x)
+        width = x.shape[-1]
+        rows, c = x.numel() // width, triton.next_power_of_2(width)
+        r = max(1, _TILE // c)
         part = triton.cdiv(triton.cdiv(rows, _PROGRAMS), r) * r
         parts = torch.empty(triton.cdiv(rows, part), 2, width, dtype=torch.float32, device=x.device)
         dx = torch.empty_like(x)
         _backward_kernel[(len(parts),)](x, weight, dy, dx, parts, rows, width, ctx.eps, part, R=r, C=c)
         dweight, dbias = parts.sum(dim=0).to(weight.dtype)
         return dx, dweight, dbias, None
-
-
-def _sizes(x: Tensor) -> tuple[int, int, int, int]:
-    """Rows, width, and how much of them a program takes at a time."""
-    width = x.shape[-1]
-    c = triton.next_power_of_2(width)
-    return x.numel() // width, width, c, max(1, _TILE // c)

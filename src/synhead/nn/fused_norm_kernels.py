@@ -56,6 +56,20 @@ def partials_kernel(
 
 
 @triton.jit
+def _totals(parts, item, group, count, channels, size, P: tl.constexpr, G: tl.constexpr):
+    """A group's channels, which of them are real, and their two sums over all parts."""
+    member = tl.arange(0, G)
+    inside = member < size
+    column = group * size + member
+    part = tl.arange(0, P)
+    place = parts + ((item * count + part)[:, None] * 2) * channels + column[None, :]
+    mask = (part < count)[:, None] & inside[None, :]
+    first = tl.sum(tl.load(place, mask=mask, other=0.0), axis=0)
+    second = tl.sum(tl.load(place + channels, mask=mask, other=0.0), axis=0)
+    return column, inside, first, second
+
+
+@triton.jit
 def statistics_kernel(
     parts,
     before,
@@ -78,14 +92,7 @@ def statistics_kernel(
 ):
     """Per (item, group), from x's partial sums: mean and 1/std of x + before, its channels' sums, gains and offsets."""
     item, group = tl.program_id(0), tl.program_id(1)
-    member = tl.arange(0, G)
-    inside = member < size
-    column = group * size + member
-    part = tl.arange(0, P)
-    place = parts + ((item * count + part)[:, None] * 2) * channels + column[None, :]
-    mask = (part < count)[:, None] & inside[None, :]
-    first = tl.sum(tl.load(place, mask=mask, other=0.0), axis=0)
-    second = tl.sum(tl.load(place + channels, mask=mask, other=0.0), axis=0)
+    column, inside, first, second = _totals(parts, item, group, count, channels, size, P, G)
     shift = tl.zeros((G,), tl.float32)
     if BEFORE:  # sums of x + before in closed form
         shift = tl.load(before + column, mask=inside, other=0.0).to(tl.float32)
@@ -126,14 +133,7 @@ def coefficients_kernel(
 ):
     """Per (item, group): dx = gain * dz + slope * x + shift, and this item's share of the affine gradients."""
     item, group = tl.program_id(0), tl.program_id(1)
-    member = tl.arange(0, G)
-    inside = member < size
-    column = group * size + member
-    part = tl.arange(0, P)
-    place = parts + ((item * count + part)[:, None] * 2) * channels + column[None, :]
-    mask = (part < count)[:, None] & inside[None, :]
-    first = tl.sum(tl.load(place, mask=mask, other=0.0), axis=0)
-    second = tl.sum(tl.load(place + channels, mask=mask, other=0.0), axis=0)
+    column, inside, first, second = _totals(parts, item, group, count, channels, size, P, G)
     mean = tl.load(mean_in + item * tl.num_programs(1) + group)
     rstd = tl.load(rstd_in + item * tl.num_programs(1) + group)
     w = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from synhead.geometry.triton_there import rectifies
 from synhead.nn.blocks import AttentionBlock, ResBlock
+from synhead.nn.conv import unbiased as plainly_unbiased
 from synhead.nn.triton_conv import Joined, convolve_flow, convolve_narrow, is_narrow, packed
 from synhead.nn.triton_kernels import Activation, add_table, join_phases
 from synhead.nn.triton_norm import group_norm, group_norm_joined
@@ -45,8 +46,8 @@ def picture(x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b c h w"]:
 
 
 def unbiased(conv: nn.Conv2d, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-    """The convolution without its bias."""
-    return F.conv2d(x.to(conv.weight.dtype), conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+    """The convolution without its bias, in the type of its weights."""
+    return plainly_unbiased(conv, x.to(conv.weight.dtype))
 
 
 class BiasedConv2d(nn.Module):

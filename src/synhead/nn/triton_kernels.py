@@ -16,7 +16,7 @@ import torch
 import triton
 import triton.language as tl
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = ["ACTIVATIONS", "Activation", "activated", "add_norm", "add_table", "join_phases", "modulate"]
 
@@ -183,20 +183,24 @@ def modulate(
 
 
 def add_norm(
-    norm: nn.LayerNorm,
+    norm: tuple[Float[Tensor, " c"], Float[Tensor, " c"], float],
     x: Float[Tensor, "b n c"],
     update: tuple[Float[Tensor, "b n c"], Float[Tensor, " c"]] | None = None,
 ) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b n c"]]:
-    """``x + update`` (values and their bias), and its layer norm. Without an update, ``x`` itself and its norm."""
+    """``x + update`` (values and their bias), and its layer norm. Without an update, ``x`` itself and its norm.
+
+    ``norm``: weight, bias and what is added to the variance.
+    """
+    weight, offset, eps = norm
     width = x.shape[-1]
     rows = x.numel() // width
     c = triton.next_power_of_2(width)
     r = max(1, _TILE // c)
     total = x if update is None else torch.empty_like(x)
     out = torch.empty_like(x)
-    values, bias = (x, norm.bias) if update is None else update
+    values, bias = (x, offset) if update is None else update
     _add_norm_kernel[(triton.cdiv(rows, r),)](
-        x, values, bias, norm.weight, norm.bias, total, out, rows, width, norm.eps,
+        x, values, bias, weight, offset, total, out, rows, width, eps,
         UPDATE=update is not None, R=r, C=c,
     )  # fmt: skip
     return total, out

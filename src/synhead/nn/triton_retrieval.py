@@ -81,9 +81,9 @@ class TritonRetrievalLayer(nn.Module):
         del position
         plain, own, cross = self.plain, self.self_attention, self.cross_attention
         tokens = tokens.to(own.weight.dtype).contiguous()
-        _, normed = add_norm(plain.norm1, tokens)
-        tokens, normed = add_norm(plain.norm2, tokens, (own.self_attend(normed, ignored), own.out_bias))
-        tokens, normed = add_norm(plain.norm3, tokens, (cross.cross_attend(normed, *memory), cross.out_bias))
+        _, normed = add_norm(_affine(plain.norm1), tokens)
+        tokens, normed = add_norm(_affine(plain.norm2), tokens, (own.self_attend(normed, ignored), own.out_bias))
+        tokens, normed = add_norm(_affine(plain.norm3), tokens, (cross.cross_attend(normed, *memory), cross.out_bias))
         side = round(tokens.shape[1] ** 0.5)
         assert plain.conv1.bias is not None
         assert plain.conv2.bias is not None
@@ -91,3 +91,7 @@ class TritonRetrievalLayer(nn.Module):
         hidden = add_table(hidden, plain.conv1.bias, activation="gelu")
         mixed = rearrange(rows(unbiased(plain.conv2, picture(hidden))), "b h w c -> b (h w) c")
         return add_table(mixed, plain.conv2.bias, other=tokens)
+
+
+def _affine(norm: nn.LayerNorm) -> tuple[Tensor, Tensor, float]:
+    return norm.weight, norm.bias, norm.eps
