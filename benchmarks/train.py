@@ -4,10 +4,10 @@
     torchrun --nproc-per-node 2 benchmarks/train.py --preset base --batch 32
     python benchmarks/train.py --preset tiny --batch 2 --steps 2 --windows 2 --precision fp32     (on a CPU)
 
-Every combination of --preset, --batch, --compile, --precision and --adversarial is run on random frames that live on
-the device, with all losses on (random-weight VGG19: its speed is that of the trained one). The floor is the time that
-the counted arithmetic (FlopCounterMode, multiply and add as two) would take at --tflops, by default 790 TFLOP/s: what a
-large bf16 matrix product reaches on an H100 or H200.
+Every combination of --preset (PRESET or PRESET:ABLATION), --batch, --compile, --graphs, --precision and --adversarial
+is run on random frames that live on the device, with all losses on (random-weight VGG19: its speed is that of the
+trained one). The floor is the time that the counted arithmetic (FlopCounterMode, multiply and add as two) would take at
+--tflops, by default 790 TFLOP/s: what a large bf16 matrix product reaches on an H100 or H200.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.flop_counter import FlopCounterMode
 
-from synhead.config import preset
+from synhead.config import ablate, preset
 from synhead.data.config import ColourJitter, CropJitter, DataConfig
 from synhead.data.pairs import BatchFormat, PairSampler, Share
 from synhead.data.sampling import ClipTable
@@ -54,6 +54,7 @@ class Case:
     preset: str
     batch: int
     compile: str
+    graphs: bool
     precision: str
     adversarial: bool
     channels_last: bool
@@ -84,6 +85,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--preset", nargs="+", default=["base"])
     parser.add_argument("--batch", nargs="+", type=int, default=[16])
     parser.add_argument("--compile", nargs="+", default=["off"], help="off, default, reduce-overhead, ...")
+    parser.add_argument("--graphs", nargs="+", default=["off"], choices=("on", "off"), help="CUDA graphs")
     parser.add_argument("--precision", nargs="+", default=["bf16"], choices=("fp32", "tf32", "bf16"))
     parser.add_argument("--adversarial", nargs="+", default=["on"], choices=("on", "off"))
     parser.add_argument("--perceptual", default="vgg19-random", help="or none, vgg19")
@@ -102,18 +104,26 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def cases(options: argparse.Namespace) -> list[Case]:
     """All combinations."""
-    axes = (options.preset, options.batch, options.compile, options.precision, options.adversarial)
+    axes = (
+        options.preset,
+        options.batch,
+        options.compile,
+        options.graphs,
+        options.precision,
+        options.adversarial,
+    )
     return [
         Case(
             preset=name,
             batch=batch,
             compile=mode,
+            graphs=graphs == "on",
             precision=precision,
             adversarial=adversarial == "on",
             channels_last=not options.contiguous,
             perceptual=options.perceptual,
         )
-        for name, batch, mode, precision, adversarial in itertools.product(*axes)
+        for name, batch, mode, graphs, precision, adversarial in itertools.product(*axes)
     ]
 
 
@@ -122,8 +132,14 @@ class Bench:
 
     def __init__(self, fabric: Fabric, case: Case, options: argparse.Namespace) -> None:
         set_matmul_precision(case.precision)
-        model = preset(case.preset)
-        execution = ExecutionConfig(precision=case.precision, compile=case.compile, channels_last=case.channels_last)
+        name, _, ablation = case.preset.partition(":")
+        model = ablate(preset(name), ablation or "full")
+        execution = ExecutionConfig(
+            precision=case.precision,
+            compile=case.compile,
+            cuda_graphs=case.graphs,
+            channels_last=case.channels_last,
+        )
         config = TrainingConfig(batch=case.batch, execution=execution)
         losses = LossConfig(perceptual=case.perceptual, adversarial_start=0)
         if not case.adversarial:
@@ -236,7 +252,7 @@ def count_flop(fabric: Fabric, case: Case, options: argparse.Namespace) -> float
     """Floating-point operations of one sample's iteration, forward and backward, counted once a preset, uncompiled."""
     key = (case.preset, case.adversarial, case.perceptual)
     if key not in _flop_of:
-        bench = Bench(fabric, replace(case, compile="off", batch=1), options)
+        bench = Bench(fabric, replace(case, compile="off", graphs=False, batch=1), options)
         counter = FlopCounterMode(display=False)
         counter.mod_tracker = WholeTracker()  # type: ignore[assignment]
         with counter:
@@ -296,8 +312,9 @@ def show(figures: Figures) -> str:
     """One line."""
     case = figures.case
     adversarial = "adv" if case.adversarial else "   "
+    how = f"{case.precision} {case.compile:8} {'graphs' if case.graphs else '      '} {adversarial}"
     return (
-        f"{case.preset:6} b{case.batch:<4} x{figures.processes} {case.precision} {case.compile:16} {adversarial} "
+        f"{case.preset:14} b{case.batch:<4} x{figures.processes} {how} "
         f"{figures.samples_per_second:8.1f} samples/s  {figures.step_ms:8.1f} ms  data {figures.data_ms:5.2f} ms  "
         f"{figures.peak_memory_gib:6.1f} GiB  {figures.tflop_per_sample:5.2f} TFLOP  "
         f"{100 * figures.floor_share:5.1f} % of the floor  first {figures.first_s:5.1f} s  loss {figures.loss:.3f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -51,7 +52,7 @@ def opening_loss(keypoints: Keypoints, points: Float[Tensor, "b points 2"], size
     For models with a keypoint for each point only. ``size``: see landmark_loss.
     """
     found, wanted = upcast(keypoints.position), between_centres(points, size)
-    return _distance(found[:, _UPPER] - found[:, _LOWER], wanted[:, _UPPER] - wanted[:, _LOWER])
+    return _distance(*(_among(points, _UPPER) - _among(points, _LOWER) for points in (found, wanted)))
 
 
 def landmark_flow_loss(motion: Motion, points: FacePoints, size: int) -> Float[Tensor, ""]:
@@ -68,6 +69,11 @@ def between_centres(points: Float[Tensor, "b points 2"], size: int) -> Float[Ten
     return points * (size / (size - 1))
 
 
+def _among(points: Float[Tensor, "b points 2"], group: Sequence[int]) -> Float[Tensor, "b group 2"]:
+    """Some of the points; a list as an index would be sent to the device, and a recording cannot wait for that."""
+    return torch.stack([points[:, index] for index in group], dim=1)
+
+
 def _distance(found: Float[Tensor, "b n 2"], wanted: Float[Tensor, "b n 2"]) -> Float[Tensor, ""]:
     """Mean absolute difference; NaN in ``wanted`` counts as right."""
     return mean(torch.where(torch.isfinite(wanted), found - wanted.nan_to_num(), 0.0).abs())
@@ -81,9 +87,9 @@ def face_regions(
         known = torch.isfinite(points).all(dim=(1, 2))
         image = upcast(image)
         points = points.nan_to_num().to(image.dtype)
-        left, right = points[:, _CORNERS].unbind(dim=1)
+        left, right = _among(points, _CORNERS).unbind(dim=1)
         reach = (_REACH * (left - right).norm(dim=1)).repeat(3)
-        centres = torch.cat([points[:, group].mean(dim=1) for group in (_MOUTH, _LEFT_EYE, _RIGHT_EYE)])
+        centres = torch.cat([_among(points, group).mean(dim=1) for group in (_MOUTH, _LEFT_EYE, _RIGHT_EYE)])
         zero = torch.zeros_like(reach)
         rows = (torch.stack([reach, zero, centres[:, 0]], 1), torch.stack([zero, reach, centres[:, 1]], 1))
         grid = F.affine_grid(torch.stack(rows, 1), [len(reach), 3, side, side], align_corners=False)

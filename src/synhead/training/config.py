@@ -81,10 +81,14 @@ class EmaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
-    """How the arithmetic is carried out; nothing here changes what is computed, beyond rounding."""
+    """How the arithmetic is carried out; nothing here changes what is computed, beyond rounding.
+
+    ``cuda_graphs``: passes and their backwards are recorded and replayed; one process on one GPU only.
+    """
 
     precision: Precision = "fp32"
     compile: CompileMode = "off"
+    cuda_graphs: bool = False
     channels_last: bool = True
     sync_batch_norm: bool = False
 

@@ -6,6 +6,7 @@ result a named tuple of tensors.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from synhead.config import ConfigError
 from synhead.geometry.tps import RandomWarp
 from synhead.geometry.triton_there import takes_kernels
 from synhead.losses.adversarial import discriminator_losses
@@ -24,7 +26,8 @@ from synhead.losses.regions import FacePoints
 from synhead.model.discriminator import Discriminator
 from synhead.model.talking_head import TalkingHead
 from synhead.training.compiling import compile_regions
-from synhead.training.config import TrainingConfig
+from synhead.training.config import ExecutionConfig, TrainingConfig
+from synhead.training.recording import CudaRecorder, RecordedPass, Recorder
 from synhead.training.state import TrainingState
 
 Terms = Mapping[str, Tensor]
@@ -125,22 +128,73 @@ class Micro(NamedTuple):
         """Tensors of the generator's pass in its order."""
         return self.source_image, self.driving_image, (self.warp.affine, self.warp.bend, self.exposure)
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All there are, for :meth:`holding`."""
+        points = () if self.points is None else tuple(self.points)
+        exposure = () if self.exposure is None else (self.exposure,)
+        return self.source_image, self.driving_image, self.warp.affine, self.warp.bend, *points, *exposure
+
+    def holding(self, tensors: Iterator[Tensor]) -> Micro:
+        """One of the same form, made of the next tensors."""
+        source, driving, affine, bend = itertools.islice(tensors, 4)
+        points = None if self.points is None else FacePoints(next(tensors), next(tensors))
+        exposure = None if self.exposure is None else next(tensors)
+        return Micro(source, driving, RandomWarp(affine=affine, bend=bend), points, exposure)
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The wrapped passes of a state, ready to train."""
+    """The wrapped passes of a state, ready to train.
+
+    ``recorded``: both passes as CUDA graphs, None: as they are. Recorded results are overwritten by the next step.
+    """
 
     fabric: Fabric
     state: TrainingState
     generator: Any
     discriminator: Any
     gradient_norm: float | None
+    recorded: RecordedPasses | None = None
 
     def generator_step(self, batch: Sequence[Micro], *, adversarial: bool) -> list[GeneratorResult]:
         """Forward, losses, one backward and one step of both generator-side groups; then the average.
 
         Several micro batches accumulate. The discriminator is frozen, but in train mode: its statistics move (spec C).
         """
+
+        def work(tensors: Sequence[Tensor]) -> list[GeneratorResult]:
+            given = iter(tensors)
+            return self._generator_passes([micro.holding(given) for micro in batch], adversarial=adversarial)
+
+        tensors = [tensor for micro in batch for tensor in micro.tensors]
+        if self.recorded is None:
+            results = work(tensors)
+        else:
+            results = self.recorded.generator((adversarial, *map(_shape, tensors)), work, tensors)
+        if self.gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.state.model.parameters(), self.gradient_norm, foreach=True)
+        self.state.generator_optimizer.step()
+        self.state.generator_optimizer.zero_grad(set_to_none=True)
+        self.state.ema.update()
+        return results
+
+    def discriminator_step(self, batch: Sequence[Micro], generated: Sequence[Tensor]) -> list[DiscriminatorResult]:
+        """Hinge losses on I_d and on I_g from before the generator's step, then one step."""
+
+        def work(tensors: Sequence[Tensor]) -> list[DiscriminatorResult]:
+            return self._discriminator_passes(list(zip(tensors[::2], tensors[1::2], strict=True)))
+
+        tensors = [image for micro, made in zip(batch, generated, strict=True) for image in (micro.driving_image, made)]
+        if self.recorded is None:
+            results = work(tensors)
+        else:
+            results = self.recorded.discriminator(tuple(map(_shape, tensors)), work, tensors)
+        self.state.discriminator_optimizer.step()
+        self.state.discriminator_optimizer.zero_grad(set_to_none=True)
+        return results
+
+    def _generator_passes(self, batch: Sequence[Micro], *, adversarial: bool) -> list[GeneratorResult]:
         critic = self.state.discriminator if adversarial else None
         iteration = self.state.counters.iteration + 1
         results = []
@@ -151,25 +205,37 @@ class Steps:
                     result = self.generator(*micro.inputs, iteration, critic, micro.points)
                     self.fabric.backward(result.total / len(batch))
                 results.append(result._replace(total=result.total.detach()))
-        if self.gradient_norm is not None:
-            nn.utils.clip_grad_norm_(self.state.model.parameters(), self.gradient_norm, foreach=True)
-        self.state.generator_optimizer.step()
-        self.state.generator_optimizer.zero_grad(set_to_none=True)
-        self.state.ema.update()
         return results
 
-    def discriminator_step(self, batch: Sequence[Micro], generated: Sequence[Tensor]) -> list[DiscriminatorResult]:
-        """Hinge losses on I_d and on I_g from before the generator's step, then one step."""
+    def _discriminator_passes(self, batch: Sequence[tuple[Tensor, Tensor]]) -> list[DiscriminatorResult]:
         results = []
-        for index, (micro, image) in enumerate(zip(batch, generated, strict=True)):
+        for index, images in enumerate(batch):
             last = index == len(batch) - 1
             with self.fabric.no_backward_sync(self.discriminator, enabled=not last):
-                result = self.discriminator(micro.driving_image, image)
+                result = self.discriminator(*images)
                 self.fabric.backward(result.total / len(batch))
             results.append(result._replace(total=result.total.detach()))
-        self.state.discriminator_optimizer.step()
-        self.state.discriminator_optimizer.zero_grad(set_to_none=True)
         return results
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedPasses:
+    """Each pass with its backward, recorded."""
+
+    generator: RecordedPass[list[GeneratorResult]]
+    discriminator: RecordedPass[list[DiscriminatorResult]]
+
+    @classmethod
+    def of(cls, state: TrainingState, recorder: Recorder) -> RecordedPasses:
+        """For the parameters of both sides."""
+        return cls(
+            generator=RecordedPass(state.model.parameters(), recorder),
+            discriminator=RecordedPass(state.discriminator.parameters(), recorder),
+        )
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
 
 
 @contextmanager
@@ -190,10 +256,20 @@ def make_steps(fabric: Fabric, state: TrainingState, objective: GeneratorObjecti
     if config.execution.compile != "off":
         kernels = config.execution.precision == "bf16" and takes_kernels(fabric.device)
         compile_regions(state, objective, config.execution.compile, kernels=kernels)
+    recorder = _recorder(fabric, config.execution)
     return Steps(
         fabric=fabric,
         state=state,
         generator=fabric.setup_module(GeneratorPass(state.model, objective), move_to_device=False),
         discriminator=fabric.setup_module(DiscriminatorPass(state.discriminator), move_to_device=False),
         gradient_norm=config.gradient_norm,
+        recorded=None if recorder is None else RecordedPasses.of(state, recorder),
     )
+
+
+def _recorder(fabric: Fabric, execution: ExecutionConfig) -> Recorder | None:
+    if not execution.cuda_graphs:
+        return None
+    if fabric.device.type != "cuda" or fabric.world_size > 1:
+        raise ConfigError("training.execution.cuda_graphs is for one process on one GPU: set it to false")
+    return CudaRecorder(fabric.device)

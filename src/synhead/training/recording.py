@@ -1,0 +1,103 @@
+"""Forward and backward passes as CUDA graphs: run by themselves a few times, recorded once, then replayed.
+
+A step is five thousand kernels, whose launches take the processor 400 ms however small the batch is (docs/training.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CudaRecorder", "RecordedPass", "Recorder"]
+
+_WARM_UP = 3
+"""Passes that run by themselves first: kernels are compiled, algorithms and workspaces chosen."""
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """What a device needs to record work."""
+
+    def warm_up(self, work: Callable[[], T]) -> T:
+        """Do the work now, as it will be recorded."""
+
+    def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        """Note what the work does without doing it: its results' places, and what fills them when called."""
+
+
+class CudaRecorder:
+    """CUDA graphs, recorded on the stream on which the work was warmed up."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+
+    def warm_up(self, work: Callable[[], T]) -> T:
+        """Do the work on the side stream, in its turn."""
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            done = work()
+        current.wait_stream(self._stream)
+        return done
+
+    def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        """Capture; other threads may go on using the GPU meanwhile. Raises RuntimeError where work waits for it."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            results = work()
+        return results, graph.replay
+
+
+@dataclass(slots=True)
+class _Recording(Generic[T]):
+    """What a replay reads and writes, always in the same places."""
+
+    inputs: tuple[Tensor, ...]
+    results: T
+    gradients: tuple[tuple[nn.Parameter, Tensor], ...]
+    replay: Callable[[], None]
+
+
+class RecordedPass(Generic[T]):
+    """Work that reads tensors and leaves gradients in ``parameters``, whose own are None when it begins.
+
+    What it returns, and the gradients, are overwritten by the next call. One recording is kept at a time: it holds the
+    memory of a whole pass.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], recorder: Recorder) -> None:
+        self._parameters = tuple(parameters)
+        self._recorder = recorder
+        self._form: Hashable = None
+        self._warm = 0
+        self._recording: _Recording[T] | None = None
+
+    def __call__(self, form: Hashable, work: Callable[[Sequence[Tensor]], T], inputs: Sequence[Tensor]) -> T:
+        """``work(inputs)``. All else that it depends on, and the inputs' shapes and layouts, are equal in calls of
+        equal ``form``.
+        """
+        if form != self._form:
+            self._form, self._warm, self._recording = form, 0, None
+        if self._recording is None and self._warm < _WARM_UP:
+            self._warm += 1
+            return self._recorder.warm_up(lambda: work(inputs))
+        if self._recording is None:
+            self._recording = self._record(work, inputs)
+        recording = self._recording
+        torch._foreach_copy_(list(recording.inputs), list(inputs), non_blocking=True)
+        recording.replay()
+        for parameter, gradient in recording.gradients:
+            parameter.grad = gradient
+        return recording.results
+
+    def _record(self, work: Callable[[Sequence[Tensor]], T], inputs: Sequence[Tensor]) -> _Recording[T]:
+        places = tuple(torch.empty_like(tensor) for tensor in inputs)
+        results, replay = self._recorder.record(lambda: work(places))
+        gradients = tuple((each, each.grad) for each in self._parameters if each.grad is not None)
+        return _Recording(inputs=places, results=results, gradients=gradients, replay=replay)

@@ -1,0 +1,181 @@
+"""Recorded passes: what is replayed is what would have been computed. Capture itself needs a GPU; see the last test."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from training_factory import LOSSES, TRAINING, RandomPairs, micro_model
+
+from synhead.config import ConfigError
+from synhead.losses.objective import GeneratorObjective
+from synhead.losses.regions import FacePoints
+from synhead.training.config import ExecutionConfig, TrainingConfig
+from synhead.training.randomness import warps_for
+from synhead.training.recording import CudaRecorder, RecordedPass
+from synhead.training.state import TrainingState, build
+from synhead.training.step import Micro, RecordedPasses, Steps, make_steps
+from synhead.types import FacePoint
+
+T = TypeVar("T")
+
+
+class RepeatingRecorder:
+    """On the CPU, a recording that repeats its work: writes the same places, and leaves no trace when it is made."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        self.modules = modules
+        self.recorded = 0
+
+    def warm_up(self, work: Callable[[], T]) -> T:
+        return work()
+
+    def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        self.recorded += 1
+        before = [copy.deepcopy(module.state_dict()) for module in self.modules]
+        results = work()
+        for module, state in zip(self.modules, before, strict=True):
+            module.load_state_dict(state)
+        parameters = [p for module in self.modules for p in module.parameters() if p.grad is not None]
+        places = [p.grad for p in parameters]
+
+        def replay() -> None:
+            for parameter in parameters:
+                parameter.grad = None
+            for place, tensor in zip(_tensors(results), _tensors(work()), strict=True):
+                place.copy_(tensor)
+            for parameter, place in zip(parameters, places, strict=True):
+                assert place is not None
+                assert parameter.grad is not None
+                place.copy_(parameter.grad)
+                parameter.grad = None
+
+        return results, replay
+
+
+def _tensors(tree: object) -> list[Tensor]:
+    if isinstance(tree, Tensor):
+        return [tree]
+    values = tree.values() if isinstance(tree, dict) else tree
+    return [tensor for each in values for tensor in _tensors(each)]  # type: ignore[attr-defined]
+
+
+def train(steps: Steps, config: TrainingConfig, *, start: int, points: bool) -> list[dict[str, float]]:
+    """Loss terms of every step."""
+    pairs, found = RandomPairs(), []
+    generator = torch.Generator().manual_seed(1)
+    for iteration in range(1, config.iterations + 1):
+        batch = []
+        for _ in range(config.accumulate):
+            pair = pairs.next_batch(config.batch)
+            warp = warps_for(0, iteration, slice(config.batch), config.batch, torch.device("cpu"))
+            spots = torch.rand(2, config.batch, len(FacePoint), 2, generator=generator) * 2 - 1
+            exposure = torch.rand(config.batch, 2, generator=generator) + 0.5
+            batch.append(Micro(pair.source, pair.driving, warp, FacePoints(*spots) if points else None, exposure))
+        adversarial = iteration > start
+        generated = steps.generator_step(batch, adversarial=adversarial)
+        judged = steps.discriminator_step(batch, [each.image for each in generated]) if adversarial else []
+        steps.state.counters.iteration = iteration
+        found.append({f"{name} {i}": float(v) for i, g in enumerate(generated) for name, v in g.terms.items()})
+        found[-1] |= {f"{name} {i}": float(v) for i, j in enumerate(judged) for name, v in j.terms.items()}
+        found[-1]["code"] = float(generated[0].motion_codes[-1].double().mean())
+    return found
+
+
+@pytest.mark.parametrize(("accumulate", "points"), [(1, False), (2, True)])
+def test_a_recorded_training_is_the_plain_one(fabric: Fabric, accumulate: int, points: bool) -> None:  # noqa: FBT001
+    """Bit for bit, over the adversarial start, with clipped gradients and several passes a step."""
+    start = 5
+    config = replace(TRAINING, iterations=11, accumulate=accumulate, gradient_norm=1.0)
+    weights = replace(LOSSES.weights, regions=0.5 * points)
+    losses = replace(LOSSES, adversarial_start=start, weights=weights)
+    curves, states = [], []
+    for recorded in (False, True):
+        state = build(micro_model(), config, fabric.device)
+        steps = make_steps(fabric, state, GeneratorObjective(losses, None), config)
+        recorder = RepeatingRecorder(state.model, state.discriminator)
+        if recorded:
+            steps = replace(steps, recorded=RecordedPasses.of(state, recorder))
+        curves.append(train(steps, config, start=start, points=points))
+        states.append(state)
+        assert recorder.recorded == (3 if recorded else 0)  # the generator's before and after the start, the critic's
+    assert curves[0] == curves[1]
+    assert len({curve["pixel 0"] for curve in curves[1]}) == config.iterations
+    assert ("regions 0" in curves[1][0]) == points
+    assert equal(*states)
+
+
+def equal(one: TrainingState, other: TrainingState) -> bool:
+    """Weights, statistics and averages."""
+    return all(
+        torch.equal(a, b)
+        for name in ("model", "discriminator")
+        for a, b in zip(
+            getattr(one, name).state_dict().values(), getattr(other, name).state_dict().values(), strict=True
+        )
+    ) and all(
+        torch.equal(a, b)
+        for a, b in zip(one.ema.model.state_dict().values(), other.ema.model.state_dict().values(), strict=True)
+    )
+
+
+def test_another_form_is_recorded_anew() -> None:
+    linear = nn.Linear(2, 1, bias=False)
+    recorder = RepeatingRecorder(linear)
+    recorded: RecordedPass[Tensor] = RecordedPass(linear.parameters(), recorder)
+
+    def call(form: str, factor: float, rows: Tensor) -> tuple[Tensor, Tensor]:
+        def work(tensors: object) -> Tensor:
+            value = factor * linear(tensors[0]).sum()  # type: ignore[index]
+            value.backward()
+            return value.detach()
+
+        linear.weight.grad = None
+        value = recorded(form, work, [rows])
+        assert linear.weight.grad is not None
+        return value.clone(), linear.weight.grad.clone()
+
+    for form, factor, count in (("a", 1.0, 6), ("b", 2.0, 5), ("a", 1.0, 4)):
+        for index in range(count):
+            rows = torch.randn(3, 2, generator=torch.Generator().manual_seed(index))
+            value, gradient = call(form, factor, rows)
+            assert torch.allclose(value, factor * linear(rows).sum())
+            assert torch.allclose(gradient, factor * rows.sum(dim=0, keepdim=True))
+    assert recorder.recorded == 3
+
+
+def test_graphs_are_for_one_process_on_one_gpu(fabric: Fabric, state: TrainingState) -> None:
+    config = replace(TRAINING, execution=ExecutionConfig(cuda_graphs=True))
+    with pytest.raises(ConfigError, match="one process on one GPU"):
+        make_steps(fabric, state, GeneratorObjective(LOSSES, None), config)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="records on a GPU")
+def test_graphs_on_a_gpu() -> None:
+    fabric = Fabric(accelerator="cuda", devices=1)
+    config = replace(TRAINING, iterations=11)
+    losses = replace(LOSSES, adversarial_start=5)
+    curves = []
+    for recorded in (False, True):
+        state = build(micro_model(), config, fabric.device)
+        steps = make_steps(fabric, state, GeneratorObjective(losses, None), config)
+        if recorded:
+            steps = replace(steps, recorded=RecordedPasses.of(state, CudaRecorder(fabric.device)))
+        pairs, found = RandomPairs(), []
+        for iteration in range(1, config.iterations + 1):
+            pair = pairs.next_batch(config.batch)
+            warp = warps_for(0, iteration, slice(config.batch), config.batch, fabric.device)
+            batch = [Micro(pair.source.cuda(), pair.driving.cuda(), warp)]
+            generated = steps.generator_step(batch, adversarial=iteration > 5)
+            if iteration > 5:
+                steps.discriminator_step(batch, [generated[0].image])
+            steps.state.counters.iteration = iteration
+            found.append(float(generated[0].total))
+        curves.append(torch.tensor(found))
+    assert torch.allclose(curves[0], curves[1], rtol=1e-3)
