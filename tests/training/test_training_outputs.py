@@ -38,7 +38,7 @@ class Recorder:
 
 
 def test_a_run_shows_figures_pictures_and_validation(fabric: Fabric, tmp_path: Path) -> None:
-    every = replace(TRAINING.every, log=2, image=4, validate=2, checkpoint=4)
+    every = replace(TRAINING.every, log=2, image=4, validate=2, checkpoint=4, weights=2)
     config = replace(TRAINING, iterations=4, every=every)
     held_out = RandomPairs().next_batch(3)
     recorder, shown = Recorder(), list[Progress]()
@@ -64,6 +64,11 @@ def test_a_run_shows_figures_pictures_and_validation(fabric: Fabric, tmp_path: P
     assert run.steps.state.counters.best_psnr == pytest.approx(best)
     assert f"PSNR {best:.2f}" in read_info(tmp_path / "best").notes[0]
     assert load(tmp_path / "best").config == run.steps.state.model.config
+    kept = {path.name: load(path).state_dict() for path in tmp_path.glob("weights-*")}
+    assert sorted(kept) == ["weights-2", "weights-4"]
+    averaged = run.steps.state.ema.model.state_dict()
+    assert all(torch.equal(value, averaged[name]) for name, value in kept["weights-4"].items())
+    assert not all(torch.equal(value, averaged[name]) for name, value in kept["weights-2"].items())
 
 
 def test_validation_counts_in_eight_bits(fabric: Fabric, state: TrainingState, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,12 +95,16 @@ class ExecutionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EveryConfig:
-    """What happens every so many iterations. 0 turns validation and images off."""
+    """What happens every so many iterations. 0 turns validation, images and weights off.
+
+    ``weights``: the averaged weights are kept as a checkpoint that inference can load, ``weights-ITERATION``.
+    """
 
     log: int = 100
     image: int = 1000
     validate: int = 5000
     checkpoint: int = 5000
+    weights: int = 0
     check: int = 10
 
     def __post_init__(self) -> None:

@@ -82,6 +82,14 @@ class Events:
         self._meters.exclude(time.perf_counter() - started)
         return path
 
+    def keep_weights(self) -> None:
+        """The averaged weights of this moment, beside the run's final ones; process 0 only."""
+        if not self._fabric.is_global_zero:
+            return
+        started = time.perf_counter()
+        self._save_weights(f"weights-{self._state.counters.iteration}", "")
+        self._meters.exclude(time.perf_counter() - started)
+
     def asked_to_stop(self) -> bool:
         """Whether any process was asked to stop. Raises NonFiniteError."""
         verdict = self._consensus.read(stop=self._run.stop())
@@ -94,8 +102,12 @@ class Events:
         if report.psnr <= counters.best_psnr:
             return
         counters.best_psnr = report.psnr
-        note = f"iteration {counters.iteration}, {counters.samples} pairs, validation PSNR {report.psnr:.2f} dB"
-        save_weights(self._state.ema.model, self._run.folder / "best", notes=(note,))
+        self._save_weights("best", f", validation PSNR {report.psnr:.2f} dB")
+
+    def _save_weights(self, name: str, remark: str) -> None:
+        counters = self._state.counters
+        note = f"iteration {counters.iteration}, {counters.samples} pairs{remark}"
+        save_weights(self._state.ema.model, self._run.folder / name, notes=(note,))
 
     def _require_finite(self, verdict: Verdict) -> None:
         if verdict.first_bad is None:

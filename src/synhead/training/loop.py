@@ -57,6 +57,8 @@ def train(run: Run) -> Outcome:
             validation = events.validate() or validation
         if iteration % every.checkpoint == 0:
             events.save()
+        if every.weights and iteration % every.weights == 0:
+            events.keep_weights()
         if iteration % every.check == 0 and events.asked_to_stop():
             reason = "stopped"
             break
