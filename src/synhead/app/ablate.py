@@ -25,6 +25,7 @@ def ablate(
     recipe: Annotated[Literal["published", "synhead"], typer.Option(help="Losses, schedule, pairs.")] = "published",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every run: the fair budget.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of training of every run instead.")] = None,
+    at: Annotated[int | None, typer.Option(min=1, help="Measure the weights after so many steps too.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Pairs of one step.")] = None,
     precision: Annotated[Literal["fp32", "tf32", "bf16"] | None, typer.Option(help="Of the arithmetic.")] = None,
     compile_mode: Annotated[str | None, typer.Option("--compile", help="off, default or reduce-overhead.")] = None,
@@ -36,15 +37,17 @@ def ablate(
     vgg: Annotated[Path | None, typer.Option(help="File of VGG19, or folder of the local network.")] = None,
     devices: Annotated[str, typer.Option(help="auto, cpu, or numbers of GPUs such as 0,1,2.")] = "auto",
 ) -> None:
-    """Train and measure variants, one a GPU at a time; call again to go on where it was stopped."""
+    """Train and measure variants, one a GPU at a time; call again to go on where it was stopped.
+
+    Where mediapipe is missing, held-out clips are rendered (RUN/frames) and a call on another machine measures them.
+    """
     from synhead.app.ablation.fleet import parse_devices, run_all  # heavy imports wait until a command runs
-    from synhead.app.ablation.plan import Request, claim, measurements, parse_seeds, parse_variants, plan
+    from synhead.app.ablation.plan import FINAL, Request, claim, measurements, parse_seeds, parse_variants, plan
     from synhead.config import preset as named_preset
     from synhead.evaluation.ablation import summarise
 
     named_preset(preset)  # what is wrong is told before hours of training
-    if find_spec("mediapipe") is None:
-        raise ModuleNotFoundError("measuring needs it", name="mediapipe")
+    measuring = find_spec("mediapipe") is not None
     request = Request(
         preset=preset,
         data=data,
@@ -59,17 +62,21 @@ def ablate(
         settings=tuple(settings or ()),
         cache=None if cache is None else str(cache),
         vgg=None if vgg is None else str(vgg),
+        at=at,
     )
-    tasks = plan(request, output, parse_variants(variants), parse_seeds(seeds))
+    tasks = plan(request, output, parse_variants(variants), parse_seeds(seeds), measuring=measuring)
     where = parse_devices(devices)
     claim(output, request)
     remark(f"{len(tasks)} runs on {', '.join(device.name for device in where)}; {output} can be gone on from")
     failures = run_all(tasks, where, remark)
-    measured = measurements(request, output)
-    if measured:
-        table = summarise(measured)
-        say(table.to_markdown())
-        say(" ".join(str(path) for path in table.write(output)))
+    for weights in request.weights:
+        measured = measurements(request, output, weights)
+        if measured:
+            table = summarise(measured)
+            say(table.to_markdown())
+            say(" ".join(str(path) for path in table.write(output, weights.replace(FINAL, "table2", 1))))
+    if not measuring:
+        remark(f"not measured, for mediapipe is missing: call again on {output} where synhead[faces] is installed")
     if failures:
         remark(f"error: {len(failures)} of {len(tasks)} runs failed: see log.txt in their folders", style="red")
         raise typer.Exit(2)

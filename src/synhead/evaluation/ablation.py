@@ -123,9 +123,9 @@ class Table:
         }
         return json.dumps(_without_nan(tree), indent=2, allow_nan=False) + "\n"
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
+    def write(self, folder: Path, name: str = "table2") -> tuple[Path, Path]:
         """``table2.json`` and ``table2.md``, each whole or not at all."""
-        written = folder / "table2.json", folder / "table2.md"
+        written = folder / f"{name}.json", folder / f"{name}.md"
         for path, text in zip(written, (self.to_json(), self.to_markdown()), strict=True):
             with replacing(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")

@@ -16,10 +16,10 @@ from synhead.evaluation.landmark_cache import LandmarkCache
 from synhead.evaluation.renderers import Render
 from synhead.evaluation.report import Row
 from synhead.evaluation.scoring import score_systems
-from synhead.evaluation.systems import RenderedSystem
+from synhead.evaluation.systems import RenderedSystem, System
 from synhead.evaluation.trials import Trial
 
-__all__ = ["Figures", "ReconstructionReport", "reconstruct"]
+__all__ = ["Figures", "ReconstructionReport", "reconstruct", "score"]
 
 _METRICS = ("psnr", "l1", "ssim", "akd.mediapipe", "mouth.mediapipe", "eyes.mediapipe", "pose.mediapipe")
 
@@ -74,16 +74,20 @@ def reconstruct(
     Raises ValueError if a rendering has the wrong size or ``trials`` is empty, FaceError if landmarks cannot be found
     here.
     """
+    return score(RenderedSystem(method, "", lambda trial: render(trial.source, trial.driving)), trials, cache, workers)
+
+
+def score(system: System, trials: Sequence[Trial], cache: Path | None = None, workers: int = 2) -> ReconstructionReport:
+    """The same of any system. Raises as :func:`reconstruct`, ValueError too where a trial has no usable result."""
     if not trials:
         raise ValueError("no clip to measure; give clips of at least two frames")
-    system = RenderedSystem(method, "", lambda trial: render(trial.source, trial.driving))
     with closing(MeshGauge(workers=workers)) as mesh:
         mesh.remember_in(LandmarkCache(cache, mesh.detector))
         (row,), _ = score_systems(trials, [system], (PixelGauge(), mesh), _METRICS)
     if row.problems:
         raise ValueError(f"clip {row.problems[0].name}: {row.problems[0].reason}")
     return ReconstructionReport(
-        method,
+        system.name,
         mesh.detector,
         frames=sum(len(video.frames) for video in row.videos),
         figures=Figures(*(_value(row, name) for name in _METRICS)),

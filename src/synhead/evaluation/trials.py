@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from synhead.data.clips import Clip
+from synhead.data.clips import Clip, open_clips
 from synhead.data.decode import CLIP_ERRORS, decode_clip
-from synhead.data.records import Skipped
+from synhead.data.records import DataError, Skipped
 from synhead.types import NDArray
 
-__all__ = ["Trial", "cross_identity_trials", "driving_indices", "paired_indices", "read_trials"]
+__all__ = ["Trial", "cross_identity_trials", "driving_indices", "held_out", "paired_indices", "read_trials"]
 
 Frames = UInt8[NDArray[np.uint8], "n h w 3"]
 
@@ -63,6 +63,14 @@ def read_trials(
         indices = driving_indices(len(frames), count)
         trials.append(Trial(clip.name, frames[0].copy(), frames[list(indices)], indices))
     return tuple(trials), tuple(skipped)
+
+
+def held_out(data: str, *, size: int) -> tuple[Trial, ...]:
+    """Trials of the ``val`` split. Raises DataError if there is none, or no clip of it can be read."""
+    trials, skipped = read_trials(open_clips(data, "val").clips, size=size)
+    if not trials:
+        raise DataError(f"{data}: no clip can be read ({skipped[0].reason}); make clips with `synhead prepare`")
+    return trials
 
 
 def cross_identity_trials(trials: Sequence[Trial], pairs: int = 12) -> tuple[Trial, ...]:

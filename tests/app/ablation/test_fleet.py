@@ -35,21 +35,21 @@ class Script(Task):
 
     def stage(self) -> Stage | None:
         if not (self.folder / "trained").is_file():
-            return "train"
-        return None if (self.folder / "measured").is_file() else "measure"
+            return Stage("train")
+        return None if (self.folder / "measured").is_file() else Stage("measure")
 
     def command(self, stage: Stage, *, device: str) -> list[str]:
         assert device in {"cpu", "cuda"}
-        lines = self.lines if stage == "train" else "import pathlib; pathlib.Path('measured').touch()"
+        lines = self.lines if stage.action == "train" else "import pathlib; pathlib.Path('measured').touch()"
         return [sys.executable, "-c", f"import os; os.chdir({str(self.folder)!r})\n{lines}"]
 
     def settle(self, stage: Stage) -> None:
-        if stage == "train" and not (self.folder / "trained").is_file():
+        if stage.action == "train" and not (self.folder / "trained").is_file():
             raise TaskError("nothing trained")
 
 
 def scripts(folder: Path, *lines: str) -> list[Script]:
-    return [Script(request(), folder / f"run{i}", "smc", i, each) for i, each in enumerate(lines)]
+    return [Script(request(), folder / f"run{i}", "smc", i, lines=each) for i, each in enumerate(lines)]
 
 
 def test_every_device_works_and_sees_its_gpu(tmp_path: Path) -> None:

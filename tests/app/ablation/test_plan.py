@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from synhead.app.ablation.plan import Request, Task, TaskError, claim, measurements, parse_seeds, parse_variants, plan
+from synhead.app.ablation.plan import (
+    Request,
+    Stage,
+    Task,
+    TaskError,
+    claim,
+    measurements,
+    parse_seeds,
+    parse_variants,
+    plan,
+)
 from synhead.config import ConfigError
 
 
@@ -50,7 +61,7 @@ def test_first_seeds_come_first(tmp_path: Path) -> None:
 
 def test_runs_differ_in_variant_and_seed_alone(tmp_path: Path) -> None:
     first, second = plan(request(), tmp_path, ("smc", "full"), (3,))
-    one, two = (options(task.command("train", device="cpu")) for task in (first, second))
+    one, two = (options(task.command(Stage("train"), device="cpu")) for task in (first, second))
     assert (one.pop("--ablation"), two.pop("--ablation")) == ("smc", "full")
     assert (one.pop("--name"), two.pop("--name")) == ("smc-seed3", "full-seed3")
     assert one == two
@@ -59,19 +70,24 @@ def test_runs_differ_in_variant_and_seed_alone(tmp_path: Path) -> None:
 
 def test_stages_follow_what_is_on_disk(tmp_path: Path) -> None:
     task = Task(request(), tmp_path / "smc-seed0", "smc", 0)
-    assert task.stage() == "train"
+    assert task.stage() == Stage("train")
     assert task.measurement() is None
     checkpoint(task.folder, iteration=3)
     (task.folder / "config.json").touch()
-    assert "--resume" in task.command("train", device="cpu")
+    assert "--resume" in task.command(Stage("train"), device="cpu")
     with pytest.raises(TaskError, match="iteration 3 of 5"):
-        task.settle("train")
+        task.settle(Stage("train"))
     checkpoint(task.folder, iteration=5, seconds=120)
-    task.settle("train")
-    assert task.stage() == "measure"
-    assert "held" in task.command("measure", device="cpu")
-    with pytest.raises(TaskError):
-        task.settle("measure")
+    task.settle(Stage("train"))
+    assert task.stage() == Stage("render")
+    with pytest.raises(TaskError, match="no frames"):
+        task.settle(Stage("render"))
+    (task.folder / "frames").mkdir()
+    assert replace(task, measuring=False).stage() is None
+    assert task.stage() == Stage("measure")
+    assert "held" in task.command(Stage("measure"), device="cpu")
+    with pytest.raises(TaskError, match=r"no figures\.json"):
+        task.settle(Stage("measure"))
     (task.folder / "figures.json").write_text('{"psnr_db": 20.5, "l1": null}')
     assert task.stage() is None
     found = task.measurement()
@@ -85,12 +101,12 @@ def test_stages_follow_what_is_on_disk(tmp_path: Path) -> None:
 
 def test_minutes_count_what_was_trained_before(tmp_path: Path) -> None:
     task = Task(request(steps=None, minutes=3.0), tmp_path / "smc-seed0", "smc", 0)
-    assert options(task.command("train", device="cuda"))["--max-minutes"] == "3.0000"
+    assert options(task.command(Stage("train"), device="cuda"))["--max-minutes"] == "3.0000"
     checkpoint(task.folder, iteration=7, seconds=90)
     (task.folder / "config.json").touch()
-    assert options(task.command("train", device="cuda"))["--max-minutes"] == "1.5000"
-    task.settle("train")
-    assert task.stage() == "measure"
+    assert options(task.command(Stage("train"), device="cuda"))["--max-minutes"] == "1.5000"
+    task.settle(Stage("train"))
+    assert task.stage() == Stage("render")
 
 
 def test_unequal_requests_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -98,3 +114,29 @@ def test_unequal_requests_do_not_share_a_folder(tmp_path: Path) -> None:
     claim(tmp_path / "runs", request())
     with pytest.raises(ConfigError, match="another settings, steps"):
         claim(tmp_path / "runs", request(steps=6, settings=()))
+
+
+def test_weights_of_an_equal_number_of_steps_are_measured_too(tmp_path: Path) -> None:
+    """A budget of minutes gives a fast variant more steps: with ``at`` both comparisons are there."""
+    asked = request(steps=None, minutes=3.0, at=4)
+    task = Task(asked, tmp_path / "smc-seed0", "smc", 0)
+    assert "training.every.weights=4" in task.command(Stage("train"), device="cpu")
+    checkpoint(task.folder, iteration=3)
+    with pytest.raises(TaskError, match="iteration 3 of 4"):
+        task.settle(Stage("train"))
+    checkpoint(task.folder, iteration=8, seconds=240)
+    task.settle(Stage("train"))
+    stages = []
+    while (stage := task.stage()) is not None:
+        stages.append(str(stage))
+        made = {"render": "frames", "measure": "figures"}[stage.action] + stage.weights.removeprefix("weights")
+        if stage.action == "render":
+            (task.folder / made).mkdir()
+        else:
+            (task.folder / f"{made}.json").write_text(json.dumps({"psnr_db": 20.0 + len(stages)}))
+        task.settle(stage)
+        assert stage.weights in task.command(stage, device="cpu")
+    assert stages == ["render", "render weights-4", "measure", "measure weights-4"]
+    (final,), (early,) = (measurements(asked, tmp_path, weights) for weights in asked.weights)
+    assert (final.iterations, final.pairs, final.minutes, final.figures["psnr_db"]) == (8, 16, 4.0, 23.0)
+    assert (early.iterations, early.pairs, early.minutes, early.figures["psnr_db"]) == (4, 8, 2.0, 24.0)

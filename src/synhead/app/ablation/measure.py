@@ -1,4 +1,4 @@
-"""``python -m synhead.app.ablation.measure RUN``: reconstruction figures of one trained run, into ``figures.json``."""
+"""``python -m synhead.app.ablation.measure RUN``: what a run's pictures of held-out clips score: ``figures.json``."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ import typer
 
 
 def measure(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run, with its final weights.")],
-    data: Annotated[str, typer.Option(help="Held-out clips.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, with the pictures that it rendered.")],
+    data: Annotated[str, typer.Option(help="The held-out clips.")],
+    weights: Annotated[str, typer.Option(help="Which of the run's weights made them.")] = "weights",
     landmarks: Annotated[Path | None, typer.Option(help="Folder for landmarks of the driving frames.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Reconstruct the held-out clips with RUN/weights, and write what comes of it."""
-    from synhead.app.ablation.plan import FIGURES_FILE
+    """Compare the run's pictures with the clips, and write what comes of it. Neither weights nor a GPU are needed."""
+    from synhead.app.ablation.plan import figures_file, frames_folder
     from synhead.app.console import say
-    from synhead.data.clips import open_clips
     from synhead.data.files import replacing
+    from synhead.data.image import read_image
     from synhead.data.records import DataError
-    from synhead.evaluation.reconstruction import reconstruct
-    from synhead.evaluation.renderers import ModelRenderer
-    from synhead.evaluation.trials import read_trials
-    from synhead.inference.animator import select_device
-    from synhead.weights import checkpoint
+    from synhead.evaluation.reconstruction import score
+    from synhead.evaluation.systems import FolderSystem
+    from synhead.evaluation.trials import held_out
 
-    model = checkpoint.load(folder / "weights", device=select_device(device))
-    trials, skipped = read_trials(open_clips(data, "val").clips, size=model.config.image_size)
-    if not trials:
-        raise DataError(f"{data}: no clip can be read ({skipped[0].reason}); make clips with `synhead prepare`")
-    report = reconstruct(folder.name, ModelRenderer(model), trials, cache=landmarks)
+    frames = folder / frames_folder(weights)
+    one = next(iter(sorted(frames.rglob("*.png"))), None)
+    if one is None:
+        raise DataError(
+            f"{frames} holds no pictures; render them, or delete the folder and call `synhead ablate` again"
+        )
+    trials = held_out(data, size=read_image(one).shape[0])
+    report = score(FolderSystem(folder.name, frames), trials, cache=landmarks)
     found = {name: None if math.isnan(value) else value for name, value in asdict(report.figures).items()}
-    with replacing(folder / FIGURES_FILE) as temporary:
+    with replacing(folder / figures_file(weights)) as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n")
-    say(f"{folder / FIGURES_FILE}: {report.frames} frames of {len(trials)} clips")
+    say(f"{folder / figures_file(weights)}: {report.frames} frames of {len(trials)} clips")
 
 
 if __name__ == "__main__":

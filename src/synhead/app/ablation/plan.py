@@ -16,10 +16,44 @@ from synhead.evaluation.ablation import Measurement
 from synhead.training.checkpoint import CheckpointFolder
 from synhead.training.setup import CONFIG_FILE
 
-__all__ = ["Request", "Stage", "Task", "TaskError", "claim", "measurements", "parse_seeds", "parse_variants", "plan"]
+__all__ = [
+    "FINAL",
+    "Request",
+    "Stage",
+    "Task",
+    "TaskError",
+    "claim",
+    "figures_file",
+    "frames_folder",
+    "measurements",
+    "parse_seeds",
+    "parse_variants",
+    "plan",
+]
 
-Stage = Literal["train", "measure"]
-FIGURES_FILE, TRAINED_FILE, REQUEST_FILE = "figures.json", "trained.json", "request.json"
+TRAINED_FILE, REQUEST_FILE = "trained.json", "request.json"
+FINAL = "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of a run: ``weights`` names what is rendered or measured, the final ones or those of an iteration."""
+
+    action: Literal["train", "render", "measure"]
+    weights: str = FINAL
+
+    def __str__(self) -> str:
+        return self.action if self.weights == FINAL else f"{self.action} {self.weights}"
+
+
+def frames_folder(weights: str) -> str:
+    """Where a run keeps the pictures that these weights made."""
+    return weights.replace(FINAL, "frames", 1)
+
+
+def figures_file(weights: str) -> str:
+    """What a run's pictures scored."""
+    return weights.replace(FINAL, "figures", 1) + ".json"
 
 
 class TaskError(RuntimeError):
@@ -28,7 +62,10 @@ class TaskError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What all runs have in common. Exactly one of ``steps`` and ``minutes`` (in the training loop) is the budget."""
+    """What all runs have in common. Exactly one of ``steps`` and ``minutes`` (of the training process) is the budget.
+
+    ``at``: besides the final weights, those after so many iterations are kept and measured.
+    """
 
     preset: str
     data: str
@@ -43,20 +80,30 @@ class Request:
     settings: tuple[str, ...] = ()
     cache: str | None = None
     vgg: str | None = None
+    at: int | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise ConfigError("give either --steps (the same for all, the fair default) or --minutes, not both")
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Folders of a run whose weights are measured."""
+        return (FINAL,) if self.at is None else (FINAL, f"{FINAL}-{self.at}")
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One variant with one seed: a normal run folder, RUNS/NAME, that is trained and then measured."""
+    """One variant with one seed: a normal run folder, RUNS/NAME, that is trained, renders held-out clips, is measured.
+
+    ``measuring``: whether faces can be measured on this machine; what is rendered can be measured on another.
+    """
 
     request: Request
     folder: Path
     variant: AblationName
     seed: int
+    measuring: bool = True
 
     @property
     def name(self) -> str:
@@ -69,18 +116,23 @@ class Task:
         return self.folder / "log.txt"
 
     def stage(self) -> Stage | None:
-        """What is to be done next; None: nothing."""
+        """What is to be done next; None: nothing, here."""
         if not (self.folder / TRAINED_FILE).is_file():
-            return "train"
-        return None if (self.folder / FIGURES_FILE).is_file() else "measure"
+            return Stage("train")
+        left = [weights for weights in self.request.weights if not (self.folder / figures_file(weights)).is_file()]
+        unseen = [weights for weights in left if not (self.folder / frames_folder(weights)).is_dir()]
+        if unseen:
+            return Stage("render", unseen[0])
+        return Stage("measure", left[0]) if left and self.measuring else None
 
     def command(self, stage: Stage, *, device: str) -> list[str]:
         """The process that does it, on ``cpu`` or ``cuda``."""
-        if stage == "measure":
+        if stage.action != "train":
             data = self.request.val or self.request.data
-            module = ["-m", "synhead.app.ablation.measure", str(self.folder), "--data", data]
-            cache = self.folder.parent / "landmarks"
-            return [sys.executable, *module, "--landmarks", str(cache), "--device", device]
+            module = ["-m", f"synhead.app.ablation.{stage.action}", str(self.folder), "--data", data]
+            cache = ("--landmarks", str(self.folder.parent / "landmarks"))
+            where = ("--device", device) if stage.action == "render" else cache
+            return [sys.executable, *module, "--weights", stage.weights, *where]
         request = self.request
         given: dict[str, object] = {
             "--data": request.data,
@@ -99,35 +151,40 @@ class Task:
             given |= {"--seed": self.seed, "--iterations": request.steps, "--batch": request.batch}
             given |= {"--precision": request.precision, "--compile": request.compile}
             given |= {"--perceptual": request.perceptual}
-            flags = [part for setting in request.settings for part in ("--set", setting)]
+            kept = () if request.at is None else (f"training.every.weights={request.at}",)
+            flags = [part for setting in (*request.settings, *kept) for part in ("--set", setting)]
         options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
         return [sys.executable, "-m", "synhead.app.train", "--no-tensorboard", *options, *flags]
 
     def settle(self, stage: Stage) -> None:
         """Note that a step has ended by itself. Raises TaskError if it has not done its work."""
-        if stage == "measure":
-            if not (self.folder / FIGURES_FILE).is_file():
-                raise TaskError(f"no {FIGURES_FILE} was written")
+        if stage.action != "train":
+            left = frames_folder(stage.weights) if stage.action == "render" else figures_file(stage.weights)
+            if not (self.folder / left).exists():
+                raise TaskError(f"no {left} was written")
             return
-        counters = self._counters()
-        if self.request.steps is not None and counters["iteration"] < self.request.steps:
-            raise TaskError(f"training stopped at iteration {counters['iteration']} of {self.request.steps}")
+        counters, wanted = self._counters(), self.request.steps or self.request.at or 0
+        if counters["iteration"] < wanted:
+            raise TaskError(f"training stopped at iteration {counters['iteration']} of {wanted}")
         with replacing(self.folder / TRAINED_FILE) as temporary:
             temporary.write_text(json.dumps(counters, indent=2) + "\n")
 
-    def measurement(self) -> Measurement | None:
-        """What is known of a run that is done; None for others."""
-        if self.stage() is not None:
+    def measurement(self, weights: str = FINAL) -> Measurement | None:
+        """What is known of weights that are measured; None for others. Time is shared out evenly over iterations."""
+        path = self.folder / figures_file(weights)
+        if not (path.is_file() and (self.folder / TRAINED_FILE).is_file()):
             return None
-        found = json.loads((self.folder / FIGURES_FILE).read_text())
+        found = json.loads(path.read_text())
         counters = json.loads((self.folder / TRAINED_FILE).read_text())
+        done = int(counters["iteration"])
+        iteration = done if weights == FINAL else int(weights.removeprefix(f"{FINAL}-"))
         return Measurement(
             variant=self.variant,
             seed=self.seed,
             figures={name: math.nan if value is None else float(value) for name, value in found.items()},
-            iterations=int(counters["iteration"]),
-            pairs=int(counters["samples"]),
-            minutes=round(float(counters["seconds"]) / 60, 2),
+            iterations=iteration,
+            pairs=round(counters["samples"] * iteration / max(1, done)),
+            minutes=round(float(counters["seconds"]) * iteration / max(1, done) / 60, 2),
         )
 
     def _minutes_left(self, minutes: float) -> float:
@@ -166,20 +223,29 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
-def plan(request: Request, folder: Path, variants: Sequence[AblationName], seeds: Sequence[int]) -> tuple[Task, ...]:
+def plan(
+    request: Request,
+    folder: Path,
+    variants: Sequence[AblationName],
+    seeds: Sequence[int],
+    *,
+    measuring: bool = True,
+) -> tuple[Task, ...]:
     """All variants with the first seed come first, so that a table stands early."""
     return tuple(
-        Task(request, folder / f"{variant}-seed{seed}", variant, seed) for seed in seeds for variant in variants
+        Task(request, folder / f"{variant}-seed{seed}", variant, seed, measuring)
+        for seed in seeds
+        for variant in variants
     )
 
 
-def measurements(request: Request, folder: Path) -> tuple[Measurement, ...]:
-    """Of every run in the folder that is done, those of earlier calls among them."""
+def measurements(request: Request, folder: Path, weights: str = FINAL) -> tuple[Measurement, ...]:
+    """Of every run in the folder whose ``weights`` are measured, those of earlier calls among them."""
     found = []
     for path in sorted(folder.glob("*-seed*")):
         variant, _, seed = path.name.rpartition("-seed")
         if variant in get_args(AblationName) and seed.isdecimal():
-            measured = Task(request, path, cast(AblationName, variant), int(seed)).measurement()
+            measured = Task(request, path, cast(AblationName, variant), int(seed)).measurement(weights)
             found += [] if measured is None else [measured]
     return tuple(found)
 
