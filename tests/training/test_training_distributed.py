@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 from dataclasses import replace
@@ -19,6 +20,7 @@ from synhead.training.config import ExecutionConfig, TrainingConfig
 from synhead.training.distributed import make_fabric
 from synhead.training.loop import draw_batch, train
 from synhead.training.run import Run
+from synhead.training.step import Micro, Steps
 
 FROZEN = replace(TRAINING, iterations=3, every=replace(TRAINING.every, checkpoint=3))
 
@@ -41,9 +43,19 @@ def gradients(run: Run) -> dict[str, torch.Tensor]:
 
     state.generator_optimizer.register_step_pre_hook(lambda *_: keep("generator", state.model))
     state.discriminator_optimizer.register_step_pre_hook(lambda *_: keep("discriminator", state.discriminator))
+    if steps.recorded is not None:
+        forget = copy.deepcopy((state.model.state_dict(), state.discriminator.state_dict()))
+        for _ in range(3):  # so that the fourth is a replay, which a step of nothing must not have changed
+            judge(steps, batch)
+        state.model.load_state_dict(forget[0])
+        state.discriminator.load_state_dict(forget[1])
+    judge(steps, batch)
+    return found
+
+
+def judge(steps: Steps, batch: list[Micro]) -> None:
     generated = steps.generator_step(batch, adversarial=False)
     steps.discriminator_step(batch, [result.image for result in generated])
-    return found
 
 
 def work(rank: int, world_size: int, port: int, folder: Path, job: str) -> None:
@@ -54,9 +66,9 @@ def work(rank: int, world_size: int, port: int, folder: Path, job: str) -> None:
     os.environ |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_RESTART_COUNT": "0"} if world_size > 1 else {}
     fabric = make_fabric(ExecutionConfig(), "cpu")
     assert (fabric.world_size, fabric.global_rank) == (world_size, rank)
-    batch = 4 // world_size
-    run = make_run(fabric, folder, config_for(job, batch), losses=replace(LOSSES, adversarial_start=100))
-    if job == "gradients":
+    batch, losses = 4 // world_size, replace(LOSSES, adversarial_start=100)
+    run = make_run(fabric, folder, config_for(job, batch), losses=losses, recorded=job == "recorded gradients")
+    if job.endswith("gradients"):
         found = gradients(run)
         if rank == 0:
             torch.save(found, folder / "gradients.pt")
@@ -79,10 +91,11 @@ def start(world_size: int, folder: Path, job: str) -> None:
     mp.start_processes(work, args=(world_size, port, folder, job), nprocs=world_size, start_method="fork")  # type: ignore[no-untyped-call]
 
 
-def test_two_processes_give_the_gradient_of_the_doubled_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["", "recorded "])
+def test_two_processes_give_the_gradient_of_the_doubled_batch(tmp_path: Path, kind: str) -> None:
     found = []
     for world_size in (1, 2):
-        start(world_size, tmp_path / str(world_size), "gradients")
+        start(world_size, tmp_path / str(world_size), "gradients" if world_size == 1 else f"{kind}gradients")
         found.append(torch.load(tmp_path / str(world_size) / "gradients.pt", weights_only=True))
     one, two = found
     assert one.keys() == two.keys()

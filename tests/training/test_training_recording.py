@@ -2,68 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from training_factory import LOSSES, TRAINING, RandomPairs, micro_model
+from training_factory import LOSSES, TRAINING, RandomPairs, RepeatingRecorder, micro_model
 
 from synhead.config import ConfigError
 from synhead.losses.objective import GeneratorObjective
 from synhead.losses.regions import FacePoints
-from synhead.training.config import ExecutionConfig, TrainingConfig
+from synhead.training.config import ExecutionConfig, Precision, TrainingConfig
+from synhead.training.distributed import make_fabric
 from synhead.training.randomness import warps_for
 from synhead.training.recording import CudaRecorder, RecordedPass
 from synhead.training.state import TrainingState, build
-from synhead.training.step import Micro, RecordedPasses, Steps, make_steps
+from synhead.training.step import Micro, Steps, make_steps
 from synhead.types import FacePoint
-
-T = TypeVar("T")
-
-
-class RepeatingRecorder:
-    """On the CPU, a recording that repeats its work: writes the same places, and leaves no trace when it is made."""
-
-    def __init__(self, *modules: nn.Module) -> None:
-        self.modules = modules
-        self.recorded = 0
-
-    def warm_up(self, work: Callable[[], T]) -> T:
-        return work()
-
-    def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
-        self.recorded += 1
-        before = [copy.deepcopy(module.state_dict()) for module in self.modules]
-        results = work()
-        for module, state in zip(self.modules, before, strict=True):
-            module.load_state_dict(state)
-        parameters = [p for module in self.modules for p in module.parameters() if p.grad is not None]
-        places = [p.grad for p in parameters]
-
-        def replay() -> None:
-            for parameter in parameters:
-                parameter.grad = None
-            for place, tensor in zip(_tensors(results), _tensors(work()), strict=True):
-                place.copy_(tensor)
-            for parameter, place in zip(parameters, places, strict=True):
-                assert place is not None
-                assert parameter.grad is not None
-                place.copy_(parameter.grad)
-                parameter.grad = None
-
-        return results, replay
-
-
-def _tensors(tree: object) -> list[Tensor]:
-    if isinstance(tree, Tensor):
-        return [tree]
-    values = tree.values() if isinstance(tree, dict) else tree
-    return [tensor for each in values for tensor in _tensors(each)]  # type: ignore[attr-defined]
 
 
 def train(steps: Steps, config: TrainingConfig, *, start: int, points: bool) -> list[dict[str, float]]:
@@ -88,20 +44,21 @@ def train(steps: Steps, config: TrainingConfig, *, start: int, points: bool) -> 
     return found
 
 
-@pytest.mark.parametrize(("accumulate", "points"), [(1, False), (2, True)])
-def test_a_recorded_training_is_the_plain_one(fabric: Fabric, accumulate: int, points: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("accumulate", "points", "precision"), [(1, False, "fp32"), (2, True, "fp32"), (1, False, "bf16")]
+)
+def test_a_recorded_training_is_the_plain_one(accumulate: int, points: bool, precision: Precision) -> None:  # noqa: FBT001
     """Bit for bit, over the adversarial start, with clipped gradients and several passes a step."""
-    start = 5
+    fabric, start = make_fabric(ExecutionConfig(precision=precision), "cpu"), 5
     config = replace(TRAINING, iterations=11, accumulate=accumulate, gradient_norm=1.0)
     weights = replace(LOSSES.weights, regions=0.5 * points)
     losses = replace(LOSSES, adversarial_start=start, weights=weights)
     curves, states = [], []
     for recorded in (False, True):
         state = build(micro_model(), config, fabric.device)
-        steps = make_steps(fabric, state, GeneratorObjective(losses, None), config)
         recorder = RepeatingRecorder(state.model, state.discriminator)
-        if recorded:
-            steps = replace(steps, recorded=RecordedPasses.of(state, recorder))
+        given = recorder if recorded else None
+        steps = make_steps(fabric, state, GeneratorObjective(losses, None), config, recorder=given)
         curves.append(train(steps, config, start=start, points=points))
         states.append(state)
         assert recorder.recorded == (3 if recorded else 0)  # the generator's before and after the start, the critic's
@@ -150,10 +107,12 @@ def test_another_form_is_recorded_anew() -> None:
     assert recorder.recorded == 3
 
 
-def test_graphs_are_for_one_process_on_one_gpu(fabric: Fabric, state: TrainingState) -> None:
+def test_graphs_need_a_gpu(fabric: Fabric, state: TrainingState) -> None:
     config = replace(TRAINING, execution=ExecutionConfig(cuda_graphs=True))
-    with pytest.raises(ConfigError, match="one process on one GPU"):
+    with pytest.raises(ConfigError, match="needs a GPU"):
         make_steps(fabric, state, GeneratorObjective(LOSSES, None), config)
+    with pytest.raises(ConfigError, match="sync_batch_norm off"):
+        ExecutionConfig(cuda_graphs=True, sync_batch_norm=True)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="records on a GPU")
@@ -164,9 +123,8 @@ def test_graphs_on_a_gpu() -> None:
     curves = []
     for recorded in (False, True):
         state = build(micro_model(), config, fabric.device)
-        steps = make_steps(fabric, state, GeneratorObjective(losses, None), config)
-        if recorded:
-            steps = replace(steps, recorded=RecordedPasses.of(state, CudaRecorder(fabric.device)))
+        given = CudaRecorder(fabric.device) if recorded else None
+        steps = make_steps(fabric, state, GeneratorObjective(losses, None), config, recorder=given)
         pairs, found = RandomPairs(), []
         for iteration in range(1, config.iterations + 1):
             pair = pairs.next_batch(config.batch)

@@ -13,7 +13,8 @@ from training_factory import LOSSES, TRAINING, RandomPairs, micro_model
 from synhead.config import AblationName, ablate
 from synhead.losses.objective import GeneratorObjective
 from synhead.losses.regions import FacePoints
-from synhead.training.config import EmaConfig, OptimizerConfig
+from synhead.training.config import EmaConfig, ExecutionConfig, OptimizerConfig
+from synhead.training.distributed import make_fabric
 from synhead.training.randomness import warps_for
 from synhead.training.state import TrainingState, adam, build
 from synhead.training.step import Micro, Steps, make_steps
@@ -159,3 +160,36 @@ def test_accumulation_equals_the_larger_batch(fabric: Fabric) -> None:
         gradients.append({name: p.grad for name, p in state.model.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_half_precision_leaves_inputs_as_they_are() -> None:
+    """Rounded to bf16, the frame would be sampled up to a quarter of a pixel from where the random warp says."""
+    fabric = make_fabric(ExecutionConfig(precision="bf16"), "cpu")
+    seen: list[torch.Tensor] = []
+
+    class Look(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            seen.extend([given, self.linear(given)])
+            return seen[-1]
+
+    given = torch.rand(4, 3)
+    result = fabric.setup_module(Look())(given)
+    assert seen[0].dtype == torch.float32
+    assert torch.equal(seen[0], given)
+    assert seen[1].dtype == torch.bfloat16
+    assert result.dtype == torch.float32
+
+
+def test_equivariance_in_half_precision_is_that_of_full_precision() -> None:
+    """At the start of training, for the same weights, pairs and warps."""
+    found = []
+    for precision in ("fp32", "bf16"):
+        fabric = make_fabric(ExecutionConfig(precision=precision), "cpu")
+        state = build(micro_model(), TRAINING, fabric.device)
+        terms = steps_of(fabric, state).generator_step([micro_batch(fabric)], adversarial=False)[0].terms
+        found.append(float(terms["equivariance_value"]))
+    assert found[1] == pytest.approx(found[0], rel=2e-3)

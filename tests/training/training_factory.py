@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from synhead.config import (
     AppearanceConfig,
@@ -28,6 +32,8 @@ from synhead.training.step import make_steps
 from synhead.training.tracking import JsonlTracker, Trackers
 
 torch.set_num_threads(1)
+
+T = TypeVar("T")
 
 LOSSES = LossConfig(perceptual="none", adversarial_start=2)
 TRAINING = TrainingConfig(
@@ -77,6 +83,46 @@ class RandomPairs:
         self.samples = state["samples"]
 
 
+class RepeatingRecorder:
+    """On the CPU, a recording that repeats its work: writes the same places, and leaves no trace when it is made."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        self.modules = modules
+        self.recorded = 0
+
+    def warm_up(self, work: Callable[[], T]) -> T:
+        return work()
+
+    def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        self.recorded += 1
+        before = [copy.deepcopy(module.state_dict()) for module in self.modules]
+        results = work()
+        for module, state in zip(self.modules, before, strict=True):
+            module.load_state_dict(state)
+        parameters = [p for module in self.modules for p in module.parameters() if p.grad is not None]
+        places = [p.grad for p in parameters]
+
+        def replay() -> None:
+            for parameter in parameters:
+                parameter.grad = None
+            for place, tensor in zip(_tensors(results), _tensors(work()), strict=True):
+                place.copy_(tensor)
+            for parameter, place in zip(parameters, places, strict=True):
+                assert place is not None
+                assert parameter.grad is not None
+                place.copy_(parameter.grad)
+                parameter.grad = None
+
+        return results, replay
+
+
+def _tensors(tree: object) -> list[Tensor]:
+    if isinstance(tree, Tensor):
+        return [tree]
+    values = tree.values() if isinstance(tree, dict) else tree
+    return [tensor for each in values for tensor in _tensors(each)]  # type: ignore[attr-defined]
+
+
 def make_run(
     fabric: Fabric,
     folder: Path,
@@ -84,8 +130,9 @@ def make_run(
     pairs: RandomPairs | None = None,
     *,
     losses: LossConfig = LOSSES,
+    recorded: bool = False,
 ) -> Run:
-    """A run in ``folder`` that goes on from its last checkpoint, if there is one."""
+    """A run in ``folder`` that goes on from its last checkpoint, if there is one; its passes ``recorded`` or not."""
     folder.mkdir(parents=True, exist_ok=True)
     state = build(micro_model(), config, fabric.device)
     pairs = pairs or RandomPairs(rank=fabric.global_rank, world_size=fabric.world_size)
@@ -98,11 +145,12 @@ def make_run(
         restore(state, saved)
         restarts.load(saved.tensors.get("codes", {}))
         pairs.load_state_dict(saved.scalars["data"])
+    recorder = RepeatingRecorder(state.model, state.discriminator) if recorded else None
     metrics = JsonlTracker(folder / "metrics.jsonl", after=state.counters.iteration) if fabric.is_global_zero else None
     return Run(
         config=config,
         losses=losses,
-        steps=make_steps(fabric, state, GeneratorObjective(losses, None), config),
+        steps=make_steps(fabric, state, GeneratorObjective(losses, None), config, recorder),
         restarts=restarts,
         pairs=pairs,
         folder=folder,

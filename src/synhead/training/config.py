@@ -83,7 +83,7 @@ class EmaConfig:
 class ExecutionConfig:
     """How the arithmetic is carried out; nothing here changes what is computed, beyond rounding.
 
-    ``cuda_graphs``: passes and their backwards are recorded and replayed; one process on one GPU only.
+    ``cuda_graphs``: passes and their backwards are recorded and replayed, on GPUs.
     """
 
     precision: Precision = "fp32"
@@ -91,6 +91,10 @@ class ExecutionConfig:
     cuda_graphs: bool = False
     channels_last: bool = True
     sync_batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        alone = not (self.cuda_graphs and self.sync_batch_norm)
+        require(alone, "execution.cuda_graphs cannot wait for other processes: leave sync_batch_norm off")
 
 
 @dataclass(frozen=True, kw_only=True)

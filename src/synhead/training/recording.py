@@ -12,7 +12,9 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CudaRecorder", "RecordedPass", "Recorder"]
+from synhead.config import ConfigError
+
+__all__ = ["CudaRecorder", "RecordedPass", "Recorder", "cuda_recorder"]
 
 _WARM_UP = 3
 """Passes that run by themselves first: kernels are compiled, algorithms and workspaces chosen."""
@@ -54,6 +56,17 @@ class CudaRecorder:
         return results, graph.replay
 
 
+def cuda_recorder(device: torch.device) -> CudaRecorder:
+    """Raises ConfigError for what is no GPU."""
+    if device.type != "cuda":
+        raise ConfigError("training.execution.cuda_graphs needs a GPU: set it to false")
+    return CudaRecorder(device)
+
+
+def _keep(gradients: Sequence[Tensor]) -> None:
+    """One process has nobody to share with."""
+
+
 @dataclass(slots=True)
 class _Recording(Generic[T]):
     """What a replay reads and writes, always in the same places."""
@@ -68,12 +81,19 @@ class RecordedPass(Generic[T]):
     """Work that reads tensors and leaves gradients in ``parameters``, whose own are None when it begins.
 
     What it returns, and the gradients, are overwritten by the next call. One recording is kept at a time: it holds the
-    memory of a whole pass.
+    memory of a whole pass. ``share``: what is done to the gradients afterwards, in place, such as their mean over
+    processes, which a recording cannot wait for.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], recorder: Recorder) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        recorder: Recorder,
+        share: Callable[[Sequence[Tensor]], None] = _keep,
+    ) -> None:
         self._parameters = tuple(parameters)
         self._recorder = recorder
+        self._share = share
         self._form: Hashable = None
         self._warm = 0
         self._recording: _Recording[T] | None = None
@@ -86,7 +106,9 @@ class RecordedPass(Generic[T]):
             self._form, self._warm, self._recording = form, 0, None
         if self._recording is None and self._warm < _WARM_UP:
             self._warm += 1
-            return self._recorder.warm_up(lambda: work(inputs))
+            results = self._recorder.warm_up(lambda: work(inputs))
+            self._share([each.grad for each in self._parameters if each.grad is not None])
+            return results
         if self._recording is None:
             self._recording = self._record(work, inputs)
         recording = self._recording
@@ -94,6 +116,7 @@ class RecordedPass(Generic[T]):
         recording.replay()
         for parameter, gradient in recording.gradients:
             parameter.grad = gradient
+        self._share([gradient for _, gradient in recording.gradients])
         return recording.results
 
     def _record(self, work: Callable[[Sequence[Tensor]], T], inputs: Sequence[Tensor]) -> _Recording[T]:

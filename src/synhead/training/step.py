@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from synhead.config import ConfigError
+from synhead.geometry.precision import upcast
 from synhead.geometry.tps import RandomWarp
 from synhead.geometry.triton_there import takes_kernels
 from synhead.losses.adversarial import discriminator_losses
@@ -26,8 +27,9 @@ from synhead.losses.regions import FacePoints
 from synhead.model.discriminator import Discriminator
 from synhead.model.talking_head import TalkingHead
 from synhead.training.compiling import compile_regions
-from synhead.training.config import ExecutionConfig, TrainingConfig
-from synhead.training.recording import CudaRecorder, RecordedPass, Recorder
+from synhead.training.config import TrainingConfig
+from synhead.training.distributed import InPrecision, average_over_processes
+from synhead.training.recording import RecordedPass, Recorder, cuda_recorder
 from synhead.training.state import TrainingState
 
 Terms = Mapping[str, Tensor]
@@ -89,7 +91,7 @@ class GeneratorPass(nn.Module):
         return GeneratorResult(
             total=report.total,
             terms={name: value.detach() for name, value in report.terms.items()},
-            image=result.animation.image.detach(),
+            image=upcast(result.animation.image.detach()),
             motion_codes=tuple(coding.quantized.indices for coding in result.motion_codes),
             appearance_codes=tuple(quantized.indices for quantized in result.appearance_codes),
         )
@@ -147,7 +149,8 @@ class Micro(NamedTuple):
 class Steps:
     """The wrapped passes of a state, ready to train.
 
-    ``recorded``: both passes as CUDA graphs, None: as they are. Recorded results are overwritten by the next step.
+    ``recorded``: both passes as CUDA graphs, whose results the next step overwrites, and no data parallelism around
+    them: gradients are averaged over processes afterwards. None: passes as they are.
     """
 
     fabric: Fabric
@@ -200,8 +203,7 @@ class Steps:
         results = []
         with frozen(self.state.discriminator):
             for index, micro in enumerate(batch):
-                last = index == len(batch) - 1
-                with self.fabric.no_backward_sync(self.generator, enabled=not last):
+                with self._accumulating(self.generator, last=index == len(batch) - 1):
                     result = self.generator(*micro.inputs, iteration, critic, micro.points)
                     self.fabric.backward(result.total / len(batch))
                 results.append(result._replace(total=result.total.detach()))
@@ -210,12 +212,17 @@ class Steps:
     def _discriminator_passes(self, batch: Sequence[tuple[Tensor, Tensor]]) -> list[DiscriminatorResult]:
         results = []
         for index, images in enumerate(batch):
-            last = index == len(batch) - 1
-            with self.fabric.no_backward_sync(self.discriminator, enabled=not last):
+            with self._accumulating(self.discriminator, last=index == len(batch) - 1):
                 result = self.discriminator(*images)
                 self.fabric.backward(result.total / len(batch))
             results.append(result._replace(total=result.total.detach()))
         return results
+
+    def _accumulating(self, module: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+        """Processes exchange gradients after the last of several passes only."""
+        if self.recorded is not None:
+            return nullcontext()
+        return self.fabric.no_backward_sync(module, enabled=not last)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +233,12 @@ class RecordedPasses:
     discriminator: RecordedPass[list[DiscriminatorResult]]
 
     @classmethod
-    def of(cls, state: TrainingState, recorder: Recorder) -> RecordedPasses:
+    def of(cls, fabric: Fabric, state: TrainingState, recorder: Recorder) -> RecordedPasses:
         """For the parameters of both sides."""
+        share = partial(average_over_processes, fabric)
         return cls(
-            generator=RecordedPass(state.model.parameters(), recorder),
-            discriminator=RecordedPass(state.discriminator.parameters(), recorder),
+            generator=RecordedPass(state.model.parameters(), recorder, share),
+            discriminator=RecordedPass(state.discriminator.parameters(), recorder, share),
         )
 
 
@@ -248,28 +256,36 @@ def frozen(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(requires_grad=True)
 
 
-def make_steps(fabric: Fabric, state: TrainingState, objective: GeneratorObjective, config: TrainingConfig) -> Steps:
-    """Wrap the passes for the devices: compilation of the parts, then data parallelism around each pass."""
+def make_steps(
+    fabric: Fabric,
+    state: TrainingState,
+    objective: GeneratorObjective,
+    config: TrainingConfig,
+    recorder: Recorder | None = None,
+) -> Steps:
+    """Wrap the passes for the devices: compilation of the parts, then data parallelism around each pass, or recording.
+
+    ``recorder``: instead of the device's own, if passes are to be recorded.
+    """
     objective.to(device=fabric.device)
-    if config.execution.channels_last:
+    execution = config.execution
+    if execution.channels_last:
         objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.execution.compile != "off":
-        kernels = config.execution.precision == "bf16" and takes_kernels(fabric.device)
-        compile_regions(state, objective, config.execution.compile, kernels=kernels)
-    recorder = _recorder(fabric, config.execution)
+    if execution.compile != "off":
+        kernels = execution.precision == "bf16" and takes_kernels(fabric.device)
+        compile_regions(state, objective, execution.compile, kernels=kernels)
+    if execution.cuda_graphs and recorder is None:
+        recorder = cuda_recorder(fabric.device)
+    recorded = None if recorder is None else RecordedPasses.of(fabric, state, recorder)
+
+    def wrapped(module: nn.Module) -> nn.Module:
+        return InPrecision(module, fabric) if recorded else fabric.setup_module(module, move_to_device=False)
+
     return Steps(
         fabric=fabric,
         state=state,
-        generator=fabric.setup_module(GeneratorPass(state.model, objective), move_to_device=False),
-        discriminator=fabric.setup_module(DiscriminatorPass(state.discriminator), move_to_device=False),
+        generator=wrapped(GeneratorPass(state.model, objective)),
+        discriminator=wrapped(DiscriminatorPass(state.discriminator)),
         gradient_norm=config.gradient_norm,
-        recorded=None if recorder is None else RecordedPasses.of(state, recorder),
+        recorded=recorded,
     )
-
-
-def _recorder(fabric: Fabric, execution: ExecutionConfig) -> Recorder | None:
-    if not execution.cuda_graphs:
-        return None
-    if fabric.device.type != "cuda" or fabric.world_size > 1:
-        raise ConfigError("training.execution.cuda_graphs is for one process on one GPU: set it to false")
-    return CudaRecorder(fabric.device)
