@@ -23,6 +23,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of the weights, the pairs and the warps.")] = None,
     precision: Annotated[Literal["fp32", "tf32", "bf16"] | None, typer.Option(help="Of the arithmetic.")] = None,
     compile_mode: Annotated[str | None, typer.Option("--compile", help="off, default or reduce-overhead.")] = None,
+    cuda_graphs: Annotated[
+        bool | None,
+        typer.Option("--cuda-graphs/--no-cuda-graphs", help="Record each pass once and replay it, on GPUs."),
+    ] = None,
     perceptual: Annotated[str | None, typer.Option(help="vgg19, vgg19-random, local or none.")] = None,
     vgg: Annotated[Path | None, typer.Option(help="File of VGG19, or folder of the local network.")] = None,
     landmarks: Annotated[Path | None, typer.Option(help="Landmarks of the clips, for terms that need them.")] = None,
@@ -57,6 +61,7 @@ def train(
         "training.optimizer.rate": rate,
         "training.execution.precision": precision,
         "training.execution.compile": compile_mode,
+        "training.execution.cuda_graphs": cuda_graphs,
         "losses.perceptual": perceptual,
         "losses.adversarial_start": adversarial_start,
     }

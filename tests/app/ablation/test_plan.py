@@ -26,11 +26,11 @@ def request(**changes) -> Request:
     return Request(**{**given, "settings": ("training.batch=2",), **changes})
 
 
-def checkpoint(folder: Path, *, iteration: int, seconds: float = 60.0) -> None:
+def checkpoint(folder: Path, *, iteration: int, seconds: float = 60.0, clips: int = 7) -> None:
     state = folder / "checkpoints" / f"iteration-{iteration:09d}"
     state.mkdir(parents=True)
     counters = {"iteration": iteration, "samples": 2 * iteration, "seconds": seconds}
-    (state / "state.json").write_text(json.dumps({"counters": counters}))
+    (state / "state.json").write_text(json.dumps({"counters": counters, "data": {"clips": clips}}))
 
 
 def options(command: list[str]) -> dict[str, str]:
@@ -94,6 +94,7 @@ def test_stages_follow_what_is_on_disk(tmp_path: Path) -> None:
     assert found is not None
     assert (found.figures["psnr_db"], found.iterations, found.pairs, found.minutes) == (20.5, 5, 10, 2.0)
     assert found.figures["l1"] != found.figures["l1"]
+    assert json.loads((task.folder / "trained.json").read_text())["clips"] == 7
     (tmp_path / "full-seed1").mkdir()
     (tmp_path / "notes-seedling").mkdir()
     assert [(m.variant, m.seed) for m in measurements(request(), tmp_path)] == [("smc", 0)]
@@ -111,7 +112,7 @@ def test_minutes_count_what_was_trained_before(tmp_path: Path) -> None:
 
 def test_unequal_requests_do_not_share_a_folder(tmp_path: Path) -> None:
     claim(tmp_path / "runs", request())
-    claim(tmp_path / "runs", request())
+    claim(tmp_path / "runs", request(data="elsewhere/clips", val=None))
     with pytest.raises(ConfigError, match="another settings, steps"):
         claim(tmp_path / "runs", request(steps=6, settings=()))
 
@@ -140,3 +141,13 @@ def test_weights_of_an_equal_number_of_steps_are_measured_too(tmp_path: Path) ->
     (final,), (early,) = (measurements(asked, tmp_path, weights) for weights in asked.weights)
     assert (final.iterations, final.pairs, final.minutes, final.figures["psnr_db"]) == (8, 16, 4.0, 23.0)
     assert (early.iterations, early.pairs, early.minutes, early.figures["psnr_db"]) == (4, 8, 2.0, 24.0)
+
+
+def test_runs_on_different_clips_do_not_compare(tmp_path: Path) -> None:
+    for seed, clips in ((0, 7), (1, 8)):
+        task = Task(request(), tmp_path / f"smc-seed{seed}", "smc", seed)
+        checkpoint(task.folder, iteration=5, clips=clips)
+        task.settle(Stage("train"))
+        (task.folder / "figures.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"smc-seed0 and smc-seed1 .* different clips"):
+        measurements(request(), tmp_path)

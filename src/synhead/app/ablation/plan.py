@@ -33,6 +33,7 @@ __all__ = [
 
 TRAINED_FILE, REQUEST_FILE = "trained.json", "request.json"
 FINAL = "weights"
+_PLACES = {"data", "val", "cache", "vgg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +164,12 @@ class Task:
             if not (self.folder / left).exists():
                 raise TaskError(f"no {left} was written")
             return
-        counters, wanted = self._counters(), self.request.steps or self.request.at or 0
-        if counters["iteration"] < wanted:
-            raise TaskError(f"training stopped at iteration {counters['iteration']} of {wanted}")
+        state, wanted = self._state(), self.request.steps or self.request.at or 0
+        if state["counters"]["iteration"] < wanted:
+            raise TaskError(f"training stopped at iteration {state['counters']['iteration']} of {wanted}")
+        known = {**state["counters"], "clips": state.get("data", {}).get("clips")}
         with replacing(self.folder / TRAINED_FILE) as temporary:
-            temporary.write_text(json.dumps(counters, indent=2) + "\n")
+            temporary.write_text(json.dumps(known, indent=2) + "\n")
 
     def measurement(self, weights: str = FINAL) -> Measurement | None:
         """What is known of weights that are measured; None for others. Time is shared out evenly over iterations."""
@@ -190,14 +192,14 @@ class Task:
     def _minutes_left(self, minutes: float) -> float:
         if not (self.folder / CONFIG_FILE).is_file():
             return minutes
-        return max(0.0, minutes - self._counters()["seconds"] / 60)
+        return max(0.0, minutes - self._state()["counters"]["seconds"] / 60)
 
-    def _counters(self) -> Mapping[str, int | float]:
+    def _state(self) -> Mapping[str, Mapping[str, int | float]]:
         """Of the newest checkpoint; zeros before the first."""
         latest = CheckpointFolder(self.folder / "checkpoints", keep=1).latest()
         if latest is None:
-            return {"iteration": 0, "samples": 0, "seconds": 0.0}
-        return cast(Mapping[str, int | float], json.loads((latest / "state.json").read_text())["counters"])
+            return {"counters": {"iteration": 0, "samples": 0, "seconds": 0.0}}
+        return cast(Mapping[str, Mapping[str, int | float]], json.loads((latest / "state.json").read_text()))
 
 
 def parse_variants(text: str) -> tuple[AblationName, ...]:
@@ -240,25 +242,33 @@ def plan(
 
 
 def measurements(request: Request, folder: Path, weights: str = FINAL) -> tuple[Measurement, ...]:
-    """Of every run in the folder whose ``weights`` are measured, those of earlier calls among them."""
-    found = []
+    """Of every run in the folder whose ``weights`` are measured, those of earlier calls and machines among them.
+
+    Raises ConfigError if they were trained on different clips.
+    """
+    found, clips = [], dict[object, str]()
     for path in sorted(folder.glob("*-seed*")):
         variant, _, seed = path.name.rpartition("-seed")
         if variant in get_args(AblationName) and seed.isdecimal():
             measured = Task(request, path, cast(AblationName, variant), int(seed)).measurement(weights)
-            found += [] if measured is None else [measured]
+            if measured is not None:
+                found.append(measured)
+                clips.setdefault(json.loads((path / TRAINED_FILE).read_text()).get("clips"), path.name)
+    if len(clips) > 1:
+        raise ConfigError(f"{' and '.join(clips.values())} in {folder} were trained on different clips: not comparable")
     return tuple(found)
 
 
 def claim(folder: Path, request: Request) -> None:
     """Write the request into a new folder; refuse one of an unequal request. Raises ConfigError naming the difference.
 
-    Variants and seeds are no part of it: more of them may be asked for later.
+    Variants and seeds are no part of it, for more of them may be asked for later, nor is where files lie: another
+    machine may go on, and runs note which clips they saw.
     """
     path, wanted = folder / REQUEST_FILE, json.loads(json.dumps(asdict(request)))
     if path.is_file():
         found = json.loads(path.read_text())
-        unequal = sorted(name for name in wanted if wanted[name] != found.get(name))
+        unequal = sorted(name for name in wanted.keys() - _PLACES if wanted[name] != found.get(name))
         if unequal:
             raise ConfigError(
                 f"{folder} was begun with another {', '.join(unequal)}: unequal runs do not compare; "
