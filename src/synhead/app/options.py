@@ -28,7 +28,7 @@ PrecisionOption = Annotated[
 EngineOption = Annotated[
     str,
     typer.Option(
-        metavar="auto|NAME", help="What runs the model, see synhead info; auto: prepared on a CPU, else eager."
+        metavar="auto|NAME", help="What runs the model, see synhead info; auto: prepared."
     ),
 ]
 GraphOption = Annotated[
