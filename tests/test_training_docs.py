@@ -30,7 +30,8 @@ LINES = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitli
 COMMANDS = [shlex.split(line) for line in LINES if line.strip() and not line.startswith("#")]
 QUICK = shlex.split(
     "--device cpu --precision fp32 --compile off --no-cuda-graphs --perceptual none --iterations 2 --batch 1 "
-    "--adversarial-start 1 --no-tensorboard --set training.discriminator_width=4 --set training.every.log=1 --set training.every.validate=2"
+    "--adversarial-start 1 --no-tensorboard --set training.discriminator_width=4 "
+    "--set training.every.log=1 --set training.every.validate=2"
 )
 
 

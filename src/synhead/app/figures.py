@@ -95,6 +95,7 @@ def _from_clips(loaded: LoadedModel, systems: _Systems, data: str, rows: int, ou
     from synhead.evaluation.figures.code_use import code_use_sheet
     from synhead.evaluation.figures.examples import held_out_trials, spread
     from synhead.evaluation.figures.qualitative import qualitative_sheet, telling
+    from synhead.evaluation.retrieval import describe_retrieval, measure_retrieval
     from synhead.evaluation.trials import cross_identity_trials
 
     trials = held_out_trials(data, loaded.model.config.image_size)
@@ -105,7 +106,7 @@ def _from_clips(loaded: LoadedModel, systems: _Systems, data: str, rows: int, ou
         sheets.append(qualitative_sheet("reenactment", cross, _frames(loaded, systems, cross)))
     report = measure_codes(loaded.model, trials)
     if report.codebooks:
-        for line in describe(report):
+        for line in (*describe(report), *describe_retrieval(measure_retrieval(loaded.model, same))):
             remark(line)
         report.write(output / "codes.json")
         sheets.append(code_use_sheet(report))

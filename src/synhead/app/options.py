@@ -27,9 +27,7 @@ PrecisionOption = Annotated[
 ]
 EngineOption = Annotated[
     str,
-    typer.Option(
-        metavar="auto|NAME", help="What runs the model, see synhead info; auto: prepared."
-    ),
+    typer.Option(metavar="auto|NAME", help="What runs the model, see synhead info; auto: prepared."),
 ]
 GraphOption = Annotated[
     Path | None, typer.Option(metavar="FILE.onnx", help="For --engine onnx: what synhead export wrote.")

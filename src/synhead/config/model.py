@@ -63,6 +63,8 @@ class CodebookConfig:
 
     ``scope``: at which scales it compensates: none, the first only (``single``), or all (``multi``).
     ``allocation``: scale i of n sees codes [0, i*K/n) (``shared``, the paper) or [(i-1)*K/n, i*K/n) (``split``).
+    ``context``: attention reads the codes as they are (``raw``, the paper), or each brought to mean 0 and variance 1
+    (``normalised``, ours): codes begin so small that raw ones all look alike to it.
     """
 
     codes: int
@@ -71,6 +73,7 @@ class CodebookConfig:
     heads: int = 8
     scope: Scope = "multi"
     allocation: Allocation = "shared"
+    context: Literal["raw", "normalised"] = "raw"
 
     def __post_init__(self) -> None:
         require(self.codes > 0, "codebook: codes must be positive")

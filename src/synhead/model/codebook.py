@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -36,12 +37,15 @@ class RetrievalTransformer(nn.Module):
 
     def __init__(self, config: CodebookConfig, tokens: int) -> None:
         super().__init__()
+        self.normalised = config.context == "normalised"
         self.position = nn.Parameter(torch.zeros(tokens, config.width))
         self.layers = nn.ModuleList(RetrievalLayer(config.width, config.heads) for _ in range(config.layers))
 
     def memory(self, codebook: Codebook) -> CodeMemory:
-        """Keys and values of all codes in every layer. Raw rows, not detached: image losses reach the codes."""
-        pairs = [layer.memory(codebook.weight) for layer in self._layers()]
+        """Keys and values of all codes in every layer. Raw rows as published, not detached: image losses reach them."""
+        raw = codebook.weight
+        codes = F.layer_norm(raw, raw.shape[1:]) if self.normalised else raw
+        pairs = [layer.memory(codes) for layer in self._layers()]
         return CodeMemory(keys=tuple(key for key, _ in pairs), values=tuple(value for _, value in pairs))
 
     def _layers(self) -> list[RetrievalLayer]:
