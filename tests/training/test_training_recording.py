@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 import torch
@@ -20,6 +22,8 @@ from synhead.training.recording import CudaRecorder, RecordedPass
 from synhead.training.state import TrainingState, build
 from synhead.training.step import Micro, Steps, make_steps
 from synhead.types import FacePoint
+
+T = TypeVar("T")
 
 
 def train(steps: Steps, config: TrainingConfig, *, start: int, points: bool) -> list[dict[str, float]]:
@@ -105,6 +109,21 @@ def test_another_form_is_recorded_anew() -> None:
             assert torch.allclose(value, factor * linear(rows).sum())
             assert torch.allclose(gradient, factor * rows.sum(dim=0, keepdim=True))
     assert recorder.recorded == 3
+
+
+def test_work_that_cannot_be_recorded_is_told_with_the_remedy() -> None:
+    linear = nn.Linear(2, 1)
+
+    class Refusing(RepeatingRecorder):
+        def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+            del work
+            raise RuntimeError("CUDA error: operation not permitted\nmore")
+
+    recorded: RecordedPass[None] = RecordedPass(linear.parameters(), Refusing(linear))
+    for _ in range(3):
+        recorded("a", lambda tensors: linear(tensors[0]).sum().backward(), [torch.ones(1, 2)])
+    with pytest.raises(ConfigError, match=r"not permitted\): train without --cuda-graphs"):
+        recorded("a", lambda tensors: linear(tensors[0]).sum().backward(), [torch.ones(1, 2)])
 
 
 def test_graphs_need_a_gpu(fabric: Fabric, state: TrainingState) -> None:

@@ -100,7 +100,7 @@ class RecordedPass(Generic[T]):
 
     def __call__(self, form: Hashable, work: Callable[[Sequence[Tensor]], T], inputs: Sequence[Tensor]) -> T:
         """``work(inputs)``. All else that it depends on, and the inputs' shapes and layouts, are equal in calls of
-        equal ``form``.
+        equal ``form``. Raises ConfigError where the work cannot be recorded, for it waits for the GPU.
         """
         if form != self._form:
             self._form, self._warm, self._recording = form, 0, None
@@ -121,6 +121,12 @@ class RecordedPass(Generic[T]):
 
     def _record(self, work: Callable[[Sequence[Tensor]], T], inputs: Sequence[Tensor]) -> _Recording[T]:
         places = tuple(torch.empty_like(tensor) for tensor in inputs)
-        results, replay = self._recorder.record(lambda: work(places))
+        try:
+            results, replay = self._recorder.record(lambda: work(places))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ConfigError(f"this pass cannot be recorded ({reason}): train without --cuda-graphs") from error
         gradients = tuple((each, each.grad) for each in self._parameters if each.grad is not None)
         return _Recording(inputs=places, results=results, gradients=gradients, replay=replay)
