@@ -21,7 +21,7 @@ from synhead.evaluation.trials import Trial
 from synhead.model.codebook import Codebook, RetrievalTransformer
 from synhead.model.talking_head import TalkingHead
 from synhead.nn.attention import MultiHeadAttention, RetrievalLayer
-from synhead.types import NDArray
+from synhead.types import CodeMemory, NDArray
 
 __all__ = ["Retrieval", "describe_retrieval", "equal_codes", "measure_retrieval"]
 
@@ -33,7 +33,7 @@ _ROWS = 1024
 class Retrieval:
     """One codebook. ``spread``: by number of visible codes, perplexity of the attention's weights, over all queries.
 
-    ``effect``: mean absolute change of the picture, of 255 levels, when every code is replaced by the mean of all.
+    ``effect``: mean absolute change of the picture, of 255 levels, when every query retrieves the mean of all codes.
     """
 
     name: str
@@ -80,22 +80,38 @@ def describe_retrieval(found: Sequence[Retrieval]) -> Sequence[str]:
 
 @contextmanager
 def equal_codes(model: TalkingHead, name: str) -> Iterator[None]:
-    """Inside the block, every code of the codebook ``name`` (motion or appearance) is the mean of all."""
-    codebook = model.get_submodule(f"{name}_compensation.codebook")
-    assert isinstance(codebook, Codebook)
-    before = codebook.weight.detach().clone()
-    codebook.weight.data.copy_(before.mean(dim=0, keepdim=True).expand_as(before))
+    """Inside the block, keys and values of all codes of a codebook (motion or appearance) are the mean of all codes'.
+
+    So every query retrieves the same, at every scale.
+    """
+    transformer = _transformer(model, name)
+    plain = transformer.memory
+
+    def memory(codebook: Codebook) -> CodeMemory:
+        found = plain(codebook)
+        return CodeMemory(keys=tuple(map(_levelled, found.keys)), values=tuple(map(_levelled, found.values)))
+
+    transformer.memory = memory  # type: ignore[method-assign]
     try:
         yield
     finally:
-        codebook.weight.data.copy_(before)
+        del transformer.memory
+
+
+def _levelled(rows: Float[Tensor, "heads m d"]) -> Float[Tensor, "heads m d"]:
+    return rows.mean(dim=1, keepdim=True).expand_as(rows)
+
+
+def _transformer(model: TalkingHead, name: str) -> RetrievalTransformer:
+    transformer = model.get_submodule(f"{name}_compensation.transformer")
+    assert isinstance(transformer, RetrievalTransformer)
+    return transformer
 
 
 def _attentions(model: TalkingHead, name: str) -> tuple[MultiHeadAttention, ...]:
     """Cross-attention of the layers of a codebook's transformer."""
-    transformer = model.get_submodule(f"{name}_compensation.transformer")
-    assert isinstance(transformer, RetrievalTransformer)
-    return tuple(layer.cross_attention for layer in transformer.layers if isinstance(layer, RetrievalLayer))
+    layers = _transformer(model, name).layers
+    return tuple(layer.cross_attention for layer in layers if isinstance(layer, RetrievalLayer))
 
 
 @contextmanager
