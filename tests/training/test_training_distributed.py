@@ -15,6 +15,7 @@ from torch import nn
 from training_factory import LOSSES, TRAINING, RandomPairs, make_run
 
 from synhead.config import ConfigError
+from synhead.training import distributed
 from synhead.training.checkpoint import read
 from synhead.training.config import ExecutionConfig, TrainingConfig
 from synhead.training.distributed import make_fabric
@@ -115,6 +116,15 @@ def test_resume_with_another_number_of_processes(tmp_path: Path) -> None:
     for name, tensor in whole.tensors["model"].items():
         if tensor.is_floating_point():
             torch.testing.assert_close(legs.tensors["model"][name], tensor, rtol=1e-3, atol=3e-4, msg=name)
+
+
+def test_gradients_travel_in_messages_of_limited_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order; one that is too large goes alone."""
+    monkeypatch.setattr(distributed, "_MESSAGE", 10)
+    tensors = [torch.zeros(size) for size in (4, 5, 3, 20, 1, 9)]
+    found = [[len(tensor) for tensor in bucket] for bucket in distributed._buckets(tensors)]
+    assert found == [[4, 5], [3], [20], [1, 9]]
+    assert list(distributed._buckets([])) == []
 
 
 def test_the_stream_of_pairs_does_not_depend_on_the_split() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,17 @@ from synhead.data.decode import CLIP_ERRORS, decode_clip
 from synhead.data.records import DataError, Skipped
 from synhead.types import NDArray
 
-__all__ = ["Trial", "cross_identity_trials", "driving_indices", "held_out", "paired_indices", "read_trials"]
+__all__ = [
+    "Trial",
+    "cross_identity_trials",
+    "driving_indices",
+    "held_out",
+    "paired_indices",
+    "read_trials",
+    "readable_trials",
+]
+
+_log = logging.getLogger(__name__)
 
 Frames = UInt8[NDArray[np.uint8], "n h w 3"]
 
@@ -67,7 +78,14 @@ def read_trials(
 
 def held_out(data: str, *, size: int) -> tuple[Trial, ...]:
     """Trials of the ``val`` split. Raises DataError if there is none, or no clip of it can be read."""
-    trials, skipped = read_trials(open_clips(data, "val").clips, size=size)
+    return readable_trials(data, open_clips(data, "val").clips, size=size)
+
+
+def readable_trials(data: str, clips: Iterable[Clip], *, size: int) -> tuple[Trial, ...]:
+    """Trials of clips of ``data``; those that cannot be read are named in the log. Raises DataError if none can be."""
+    trials, skipped = read_trials(clips, size=size)
+    for skip in skipped:
+        _log.warning("skipped clip %s: %s", skip.name, skip.reason)
     if not trials:
         raise DataError(f"{data}: no clip can be read ({skipped[0].reason}); make clips with `synhead prepare`")
     return trials

@@ -85,11 +85,13 @@ def average_over_processes(fabric: Fabric, tensors: Sequence[torch.Tensor]) -> N
 
 def _buckets(tensors: Sequence[torch.Tensor]) -> Iterator[Sequence[torch.Tensor]]:
     bucket: list[torch.Tensor] = []
+    filled = 0
     for tensor in tensors:
-        if bucket and sum(each.numel() for each in bucket) + tensor.numel() > _MESSAGE:
+        if bucket and filled + tensor.numel() > _MESSAGE:
             yield bucket
-            bucket = []
+            bucket, filled = [], 0
         bucket.append(tensor)
+        filled += tensor.numel()
     if bucket:
         yield bucket
 

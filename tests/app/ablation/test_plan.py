@@ -52,6 +52,8 @@ def test_one_budget_only() -> None:
     for steps, minutes in ((None, None), (5, 1.0)):
         with pytest.raises(ConfigError, match="--steps"):
             request(steps=steps, minutes=minutes)
+    with pytest.raises(ConfigError, match="--at 6 comes after"):
+        request(steps=5, at=6)
 
 
 def test_first_seeds_come_first(tmp_path: Path) -> None:

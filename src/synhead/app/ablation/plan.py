@@ -86,6 +86,8 @@ class Request:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise ConfigError("give either --steps (the same for all, the fair default) or --minutes, not both")
+        if self.at is not None and self.steps is not None and self.at > self.steps:
+            raise ConfigError(f"--at {self.at} comes after the last of --steps {self.steps}")
 
     @property
     def weights(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from synhead.data.clips import Clip, DataError, open_clips
-from synhead.evaluation.trials import Trial, read_trials
+from synhead.evaluation.trials import Trial, readable_trials
 
 __all__ = ["held_out_trials", "spread"]
 
@@ -27,12 +27,7 @@ def held_out_trials(data: str, size: int, *, most: int = MAX_CLIPS) -> tuple[Tri
     except DataError:
         log.warning("%s has no held-out clips: figures show training clips", data)
         clips = open_clips(data, "train").clips
-    trials, skipped = read_trials(_spread_clips(clips, most), size=size)
-    for skip in skipped:
-        log.warning("skipped clip %s: %s", skip.name, skip.reason)
-    if not trials:
-        raise DataError(f"{data}: no clip can be read ({skipped[0].reason}); make clips with `synhead prepare`")
-    return trials
+    return readable_trials(data, _spread_clips(clips, most), size=size)
 
 
 def spread(trials: Sequence[Trial], count: int) -> tuple[Trial, ...]:
