@@ -98,6 +98,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "cpu"))
     parser.add_argument("--tflops", type=float, default=790.0)
     parser.add_argument("--profile", type=int, default=0, metavar="ROWS", help="print the top operations of 3 steps")
+    parser.add_argument("--shapes", action="store_true", help="with --profile: by shape and caller, into --out")
     parser.add_argument("--out", type=Path, help="folder for train.json")
     return parser.parse_args(argv)
 
@@ -220,7 +221,7 @@ def measure(fabric: Fabric, case: Case, options: argparse.Namespace) -> Figures:
     data = (synchronise(fabric) - begun) / options.steps
     peak = torch.cuda.max_memory_allocated() / 2**30 if fabric.device.type == "cuda" else 0.0
     if options.profile:
-        profile(bench, options.profile)
+        profile(bench, options)
     speed = median(windows)
     del bench
     release(fabric)
@@ -283,18 +284,43 @@ def release(fabric: Fabric) -> None:
         torch.cuda.empty_cache()
 
 
-def profile(bench: Bench, rows: int) -> None:
-    """Print the operations of 3 steps by device time."""
+def profile(bench: Bench, options: argparse.Namespace) -> None:
+    """Print the operations of 3 steps by device time; with --shapes list them by shape and caller as well."""
     cuda = bench.fabric.device.type == "cuda"
     activities = [torch.profiler.ProfilerActivity.CPU]
     activities += [torch.profiler.ProfilerActivity.CUDA] if cuda else []
-    with torch.profiler.profile(activities=activities) as profiler:
+    with torch.profiler.profile(activities=activities, record_shapes=options.shapes) as profiler:
         for _ in range(3):
             bench.step()
         synchronise(bench.fabric)
-    if bench.fabric.is_global_zero:
-        order = "self_cuda_time_total" if cuda else "self_cpu_time_total"
-        print(profiler.key_averages().table(sort_by=order, row_limit=rows, max_name_column_width=90))
+    if not bench.fabric.is_global_zero:
+        return
+    order = "self_cuda_time_total" if cuda else "self_cpu_time_total"
+    print(profiler.key_averages().table(sort_by=order, row_limit=options.profile, max_name_column_width=90))
+    if options.shapes and options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        name = f"profile-{bench.case.preset.replace(':', '-')}-{bench.case.batch}.json"
+        (options.out / name).write_text(json.dumps(by_shape(profiler.events(), cuda=cuda), indent=0) + "\n")
+
+
+def by_shape(events: Any, *, cuda: bool) -> list[dict[str, Any]]:
+    """Milliseconds a step of every operation, by its shapes and its nearest four callers, and of every kernel."""
+    rows: dict[tuple[str, str, str], list[float]] = {}
+    for event in events:
+        spent = event.self_device_time_total if cuda else event.self_cpu_time_total
+        if not spent:
+            continue
+        callers, above = [], event.cpu_parent
+        while above is not None and len(callers) < 4:
+            callers.append(above.name)
+            above = above.cpu_parent
+        kind = "kernel" if "CUDA" in str(event.device_type) else " < ".join(callers)
+        row = rows.setdefault((event.name, str(event.input_shapes or ""), kind), [0.0, 0])
+        row[0] += spent / 3e3
+        row[1] += 1
+    fields = ("name", "shapes", "callers", "ms", "calls")
+    ranked = sorted(rows.items(), key=lambda item: -item[1][0])
+    return [dict(zip(fields, (*key, round(ms, 4), calls / 3), strict=True)) for key, (ms, calls) in ranked]
 
 
 @contextmanager
