@@ -19,7 +19,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch.autograd.profiler_util import FunctionEvent
 from torch.utils.flop_counter import FlopCounterMode
 
 from synhead.config import ablate, preset
@@ -303,14 +304,15 @@ def profile(bench: Bench, options: argparse.Namespace) -> None:
         (options.out / name).write_text(json.dumps(by_shape(profiler.events(), cuda=cuda), indent=0) + "\n")
 
 
-def by_shape(events: Any, *, cuda: bool) -> list[dict[str, Any]]:
+def by_shape(events: Iterable[FunctionEvent], *, cuda: bool) -> list[dict[str, Any]]:
     """Milliseconds a step of every operation, by its shapes and its nearest four callers, and of every kernel."""
     rows: dict[tuple[str, str, str], list[float]] = {}
     for event in events:
         spent = event.self_device_time_total if cuda else event.self_cpu_time_total
         if not spent:
             continue
-        callers, above = [], event.cpu_parent
+        callers: list[str] = []
+        above = event.cpu_parent
         while above is not None and len(callers) < 4:
             callers.append(above.name)
             above = above.cpu_parent

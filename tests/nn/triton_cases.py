@@ -30,8 +30,9 @@ from synhead.inference.engine import EagerEngine
 from synhead.inference.frame_graph import FrameGraph, source_tensors, to_pixels
 from synhead.inference.prepared import fold, project_codes
 from synhead.inference.triton_model import use_triton
+from synhead.model import appearance_compensation
 from synhead.model.talking_head import TalkingHead
-from synhead.nn import blocks, conv
+from synhead.nn import blocks, conv, together
 from synhead.nn import norm as norm_module
 from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample
@@ -40,6 +41,7 @@ from synhead.nn.fused_distance import MeanDistances
 from synhead.nn.fused_layer_norm import FusedLayerNorm
 from synhead.nn.fused_norm import FusedGroupNorm, GroupNormOptions
 from synhead.nn.fused_phases import upsample
+from synhead.nn.together import convolve_together
 from synhead.nn.triton_attention import attend_narrow
 from synhead.nn.triton_conv import Joined, convolve_flow, convolve_narrow, modulate_narrow, packed
 from synhead.nn.triton_kernels import add_norm, add_table, join_phases, modulate
@@ -136,6 +138,28 @@ def rectifying() -> Iterator[tuple[str, float]]:
     yield "rectified convolution, gradient", error(ours, theirs)
 
 
+def layers() -> Iterator[tuple[str, float]]:
+    """Layers that train by other means: odd channels filled up, halving without a padded copy, windows by rows."""
+    odd = [conv.Conv2d(5, outputs, 3, padding=1, device=DEVICE) for outputs in (3, 12)]
+    windows = appearance_compensation.PatchProjection(6, 4, 10).to(DEVICE)
+    cases: dict[str, tuple[nn.Module, int, Callable[[Tensor], Tensor]]] = {
+        "odd channels": (odd[0], 5, odd[0]),
+        "odd channels together": (nn.ModuleList(odd), 5, lambda x: torch.cat(convolve_together(x, *odd), dim=1)),
+        "downsample": (halving := blocks.Downsample(6).to(DEVICE), 6, halving),
+        "windows": (windows, 6, lambda x: windows.to_feature(windows.to_tokens(x) ** 2)),
+    }
+    for name, (module, channels, forward) in cases.items():
+        x = random(2, channels, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
+        wanted = forward(x)
+        with everywhere():
+            found = forward(x)
+        yield name, error(found, wanted)
+        leaves = (x, *module.parameters())
+        ours, theirs = (torch.autograd.grad(out.square().sum(), leaves) for out in (found, wanted))
+        for which, a, b in zip(("x", *dict(module.named_parameters())), ours, theirs, strict=True):
+            yield f"{name}, gradient of {which}", error(a, b)
+
+
 def training() -> Iterator[tuple[str, float]]:
     """A whole training pass in float32 on all kernels: pictures, and the gradient of every parameter."""
     config = replace(preset("tiny"), blend=True)
@@ -160,8 +184,9 @@ def training() -> Iterator[tuple[str, float]]:
 def everywhere() -> Iterator[None]:
     """The kernels with gradients, in float32 and however small the pictures."""
     with ExitStack() as stack:
-        for module in (conv, norm_module, blocks):
+        for module in (conv, norm_module, blocks, appearance_compensation):
             stack.enter_context(patch.object(module, "half_kernels", lambda x: x.dtype))
+        stack.enter_context(patch.object(together, "takes_kernels", lambda _: True))
         stack.enter_context(patch.object(conv, "_LARGE", 0))
         stack.enter_context(patch.object(plain_warp, "_trains_fused", lambda *_: True))
         yield
@@ -380,7 +405,7 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     with torch.no_grad():
         found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
-    found |= dict([*norms(), *biases(), *samples(), *distances(), *enlarging(), *row_norms(), *rectifying()])
+    found |= dict([*norms(), *biases(), *samples(), *distances(), *enlarging(), *row_norms(), *rectifying(), *layers()])
     found |= dict(training())
     found |= dict(whole()) if "--kernels" not in sys.argv else {}
     print(json.dumps(found))  # noqa: T201 - the parent reads it

@@ -14,7 +14,7 @@ from torch import Tensor
 from synhead.geometry.precision import HALF, full_precision
 from synhead.geometry.triton_there import takes_kernels
 
-_BY_PIXEL = 4  # channels from which the layout matters
+_BY_PIXEL, _WIDE = 4, 16  # channels from which the layout matters, and from which PyTorch minds it
 
 
 def resize(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c {size} {size}"]:
@@ -23,6 +23,9 @@ def resize(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c {si
         return image
     if image.device.type == "cuda" and image.shape[1] >= _BY_PIXEL:
         image = image.contiguous(memory_format=torch.channels_last)  # else a thread makes all channels of its pixel
+        if image.shape[1] < _WIDE and torch.is_grad_enabled():  # nor does a narrower one get the kernel for that layout
+            filled = F.pad(image, (0, 0, 0, 0, 0, _WIDE - image.shape[1]))
+            return resize(filled, size)[:, : image.shape[1]]
     # Autocast would convert to float32 and back; sums are float32 either way, but those of half a gradient are not.
     with nullcontext() if torch.is_grad_enabled() else full_precision(image):
         return F.interpolate(image, size=(size, size), mode="bilinear", align_corners=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from synhead.config import ModelConfig
 from synhead.geometry.warp import resize_grid
 from synhead.model.codebook import Codebook, RetrievalTransformer
 from synhead.nn.attention import attendable
+from synhead.nn.conv import half_kernels
+from synhead.nn.windows import join_windows, part_windows
 from synhead.types import CodeMemory, Quantized
 
 
@@ -25,7 +28,10 @@ class PatchProjection(nn.Module):
 
     def to_tokens(self, feature: Float[Tensor, "b c s s"]) -> Float[Tensor, "b n d"]:
         """Row-major tokens; inside a patch: row, column, channel fastest."""
-        windows = rearrange(feature, "b c (h p) (w q) -> b (h w) (p q c)", p=self.patch, q=self.patch)
+        if _moves_rows(feature):
+            windows = part_windows(feature, self.patch)
+        else:
+            windows = rearrange(feature, "b c (h p) (w q) -> b (h w) (p q c)", p=self.patch, q=self.patch)
         tokens: Tensor = self.embed(windows)
         return tokens
 
@@ -33,8 +39,16 @@ class PatchProjection(nn.Module):
         """Window reverse."""
         side = round(tokens.shape[1] ** 0.5)
         p = self.patch
-        pixels = rearrange(self.restore(tokens), "b (h w) (p q c) -> b (h p) (w q) c", h=side, p=p, q=p)
+        windows: Tensor = self.restore(tokens)
+        if _moves_rows(windows):
+            return join_windows(windows, p)
+        pixels = rearrange(windows, "b (h w) (p q c) -> b (h p) (w q) c", h=side, p=p, q=p)
         return rearrange(pixels, "b h w c -> b c h w")  # a view: channels last, as the decoder's convolutions like it
+
+
+def _moves_rows(x: Tensor) -> bool:
+    """Whether windows are taken and put by whole rows: in training on a GPU in half precision."""
+    return torch.is_grad_enabled() and half_kernels(x) is not None
 
 
 class AppearanceCompensation(nn.Module):

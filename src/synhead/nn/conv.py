@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from synhead.geometry.precision import HALF, autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
 
-__all__ = ["Conv2d", "add_bias", "half_kernels", "rectified", "unbiased"]
+__all__ = ["Conv2d", "add_bias", "convolve", "half_kernels", "rectified", "unbiased"]
 
+_EIGHT = 8  # values of half precision in sixteen bytes
 _LARGE = 2**21  # values from which a saved pass is worth more than the launch of a kernel of ours
 
 
@@ -27,12 +28,28 @@ class Conv2d(nn.Conv2d):
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:  # noqa: A002 - as the base's
         if self.bias is None or not torch.is_grad_enabled() or half_kernels(input) is None:
             return super().forward(input)
-        return add_bias(unbiased(self, input), self.bias)
+        return convolve(input, self.weight, self.bias, self)
 
 
 def unbiased(conv: nn.Conv2d, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
     """The convolution without its bias."""
     return F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def convolve(
+    x: Float[Tensor, "b c h w"], weight: Float[Tensor, "d e h1 w1"], bias: Float[Tensor, " d"], like: nn.Conv2d
+) -> Float[Tensor, "b d h2 w2"]:
+    """Convolution by ``weight``, then the bias in a pass of its own; stride, padding and dilation as those of ``like``.
+
+    With channels, in and out, filled up to multiples of eight by zeros: on a GPU others have slow kernels.
+    """
+    outputs, inputs = -weight.shape[0] % _EIGHT, -weight.shape[1] % _EIGHT
+    if (outputs or inputs) and like.groups == 1:
+        weight = F.pad(weight, (0, 0, 0, 0, 0, inputs, 0, outputs))
+        x = F.pad(x.to(autocast_dtype(x)), (0, 0, 0, 0, 0, inputs)) if inputs else x
+        bias = F.pad(bias, (0, outputs))
+    out = add_bias(F.conv2d(x, weight, None, like.stride, like.padding, like.dilation, like.groups), bias)
+    return out[:, : out.shape[1] - outputs] if outputs and like.groups == 1 else out
 
 
 def add_bias(

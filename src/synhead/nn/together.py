@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from synhead.nn.conv import add_bias, half_kernels
+from synhead.geometry.triton_there import takes_kernels
+from synhead.nn.conv import convolve
 
 __all__ = ["convolve_together"]
 
@@ -19,10 +20,8 @@ def convolve_together(x: Float[Tensor, "b c h w"], *layers: nn.Module) -> tuple[
         return tuple(layer(x) for layer in layers)
     weight = torch.cat([conv.weight for conv in convs])
     bias = torch.cat([conv.bias for conv in convs if conv.bias is not None])
-    if (
-        torch.is_grad_enabled() and half_kernels(x) is not None
-    ):  # its bias apart, at the rate of the memory, where that pays
-        out = add_bias(torch.conv2d(x, weight, None, first.stride, first.padding, first.dilation), bias)
+    if torch.is_grad_enabled() and takes_kernels(x.device):
+        out = convolve(x, weight, bias, first)
     else:
         out = torch.conv2d(x, weight, bias, first.stride, first.padding, first.dilation)
     return out.split([conv.out_channels for conv in convs], dim=1)
