@@ -24,6 +24,7 @@ if not torch.cuda.is_available():
 
 from synhead.config import ModelConfig, preset
 from synhead.geometry import warp as plain_warp
+from synhead.geometry.fused_resize import FusedMerge, FusedResize
 from synhead.geometry.fused_sample import FusedSample
 from synhead.geometry.fused_warp import fused_warp, merge_rectified
 from synhead.inference.engine import EagerEngine
@@ -101,6 +102,23 @@ def samples() -> Iterator[tuple[str, float]]:
             )
             for which, a, b in zip(("feature", "grid", "visibility"), ours, theirs, strict=False):
                 yield f"{name} {side}, gradient of {which}", error(a, b)
+
+
+def resizing() -> Iterator[tuple[str, float]]:
+    """Larger, smaller and hardly changed, and from the pixels alone that a resize reads; all gradients."""
+    for channels, side, size in ((5, 8, 16), (24, 16, 5), (8, 9, 10), (3, 4, 1)):
+        x, seed = random(2, channels, side, side).requires_grad_(), random(2, channels, size, size)
+        wanted = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=True)
+        found = FusedResize.apply(x, size)
+        yield f"resize {side} to {size}", error(found, wanted)
+        ours, theirs = (torch.autograd.grad((out * seed).sum(), x)[0] for out in (found, wanted))
+        yield f"resize {side} to {size}, gradient", error(ours, theirs)
+    pixels = random(2, 20, 16, 16).requires_grad_()
+    wanted = plain_warp.merge_taps(pixels, 64, 8)
+    found, seed = FusedMerge.apply(pixels, plain_warp.taps(64, 8, pixels)[1]), random(2, 20, 8, 8)
+    yield "merge", error(found, wanted)
+    ours, theirs = (torch.autograd.grad((out * seed).sum(), pixels)[0] for out in (found, wanted))
+    yield "merge, gradient", error(ours, theirs)
 
 
 def enlarging() -> Iterator[tuple[str, float]]:
@@ -188,7 +206,8 @@ def everywhere() -> Iterator[None]:
             stack.enter_context(patch.object(module, "half_kernels", lambda x: x.dtype))
         stack.enter_context(patch.object(together, "takes_kernels", lambda _: True))
         stack.enter_context(patch.object(conv, "_LARGE", 0))
-        stack.enter_context(patch.object(plain_warp, "_trains_fused", lambda *_: True))
+        for name in ("_trains_fused", "_trains_half"):
+            stack.enter_context(patch.object(plain_warp, name, lambda *_: True))
         yield
 
 
@@ -405,7 +424,19 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     with torch.no_grad():
         found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
-    found |= dict([*norms(), *biases(), *samples(), *distances(), *enlarging(), *row_norms(), *rectifying(), *layers()])
+    found |= dict(
+        [
+            *norms(),
+            *biases(),
+            *samples(),
+            *distances(),
+            *resizing(),
+            *enlarging(),
+            *row_norms(),
+            *rectifying(),
+            *layers(),
+        ]
+    )
     found |= dict(training())
     found |= dict(whole()) if "--kernels" not in sys.argv else {}
     print(json.dumps(found))  # noqa: T201 - the parent reads it

@@ -21,6 +21,11 @@ def resize(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c {si
     """Bilinear resize to a square with aligned corners; the same tensor if it already has that size."""
     if image.shape[-2:] == (size, size):
         return image
+    if _trains_half(image) and image.shape[2] == image.shape[3] > 1:
+        from synhead.geometry.fused_resize import FusedResize  # noqa: PLC0415 - Triton exists on GPU builds only
+
+        out: Tensor = FusedResize.apply(image, size)  # type: ignore[no-untyped-call]
+        return out
     if image.device.type == "cuda" and image.shape[1] >= _BY_PIXEL:
         image = image.contiguous(memory_format=torch.channels_last)  # else a thread makes all channels of its pixel
         if image.shape[1] < _WIDE and torch.is_grad_enabled():  # nor does a narrower one get the kernel for that layout
@@ -105,8 +110,12 @@ def fusible(feature: Tensor) -> bool:
 def _trains_fused(feature: Tensor, grid: Tensor) -> bool:
     """Whether the kernel with gradients serves: the feature is square, the flow float32."""
     square = feature.shape[2] == feature.shape[3] and feature.shape[0] == grid.shape[0]
-    half = feature.dtype in HALF and grid.dtype == torch.float32
-    return square and half and torch.is_grad_enabled() and takes_kernels(feature.device)
+    return square and grid.dtype == torch.float32 and _trains_half(feature)
+
+
+def _trains_half(feature: Tensor) -> bool:
+    """Whether kernels with gradients serve."""
+    return feature.dtype in HALF and torch.is_grad_enabled() and takes_kernels(feature.device)
 
 
 def _fused_sample(feature: Tensor, grid: Tensor, visibility: Tensor | None) -> Tensor:
@@ -124,7 +133,13 @@ def tap_grid(grid: Float[Tensor, "b h w 2"], size: int, target: int) -> Float[Te
 
 def merge_taps(pixels: Float[Tensor, "b c t2 t2"], size: int, target: int) -> Float[Tensor, "b c {target} {target}"]:
     """The rest of a resize from ``size`` to ``target``, of which :func:`tap_grid` gave the pixels."""
-    weight = taps(size, target, pixels)[1].to(pixels.dtype)
+    shares = taps(size, target, pixels)[1]
+    if _trains_half(pixels):
+        from synhead.geometry.fused_resize import FusedMerge  # noqa: PLC0415
+
+        out: Tensor = FusedMerge.apply(pixels, shares)  # type: ignore[no-untyped-call]
+        return out
+    weight = shares.to(pixels.dtype)
     low, high = pixels.unflatten(2, (target, 2)).unbind(dim=3)
     rows = low * weight[:, :1] + high * weight[:, 1:]
     left, right = rows.unflatten(3, (target, 2)).unbind(dim=4)
