@@ -18,10 +18,11 @@ from torch import Tensor
 from synhead.geometry.triton_there import rectifies
 from synhead.nn.triton_kernels import ACTIVATIONS, Activation, add_table
 
-__all__ = ["AddBias", "RectifiedConvolution", "channel_sums"]
+__all__ = ["AddBias", "RectifiedConvolution", "channel_sums", "column_sums"]
 
 _TILE = 4096
 _PROGRAMS = 528
+_COLUMNS = 16
 
 
 @triton.jit
@@ -56,7 +57,26 @@ def _gradient_kernel(
     tl.store(parts + tl.program_id(0) * width + column, tl.sum(total, axis=0), mask=inside)
 
 
-def _gradients(gradient: Tensor, out: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
+@triton.jit
+def _column_kernel(parts, out, rows, width, R: tl.constexpr, C: tl.constexpr):
+    """Sums of C columns."""
+    column = tl.program_id(0) * C + tl.arange(0, C)
+    total = tl.zeros((R, C), tl.float32)
+    for start in range(0, rows, R):
+        row = start + tl.arange(0, R)
+        mask = (row < rows)[:, None] & (column < width)[None, :]
+        total += tl.load(parts + row.to(tl.int64)[:, None] * width + column[None, :], mask=mask, other=0.0)
+    tl.store(out + column, tl.sum(total, axis=0).to(out.dtype.element_ty), mask=column < width)
+
+
+def column_sums(parts: Tensor, dtype: torch.dtype) -> Tensor:
+    """``parts.sum(dim=0)`` of a few hundred rows of partial sums, float32: PyTorch's own takes thrice as long."""
+    out = torch.empty(parts.shape[1:], dtype=dtype, device=parts.device)
+    _column_kernel[(triton.cdiv(out.numel(), _COLUMNS),)](parts, out, len(parts), out.numel(), R=128, C=_COLUMNS)
+    return out
+
+
+def _gradients(gradient: Tensor, out: Tensor, activation: Activation, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Behind the activation, and its sum for each channel."""
     width = gradient.shape[1]
     rows = gradient.numel() // width
@@ -69,12 +89,12 @@ def _gradients(gradient: Tensor, out: Tensor, activation: Activation) -> tuple[T
     _gradient_kernel[(count,)](
         gradient, out, inner, parts, rows, width, part, ACTIVATION=ACTIVATIONS[activation], R=r, C=c
     )
-    return inner, parts.sum(dim=0)
+    return inner, column_sums(parts, dtype)
 
 
-def channel_sums(gradient: Tensor) -> Tensor:
-    """Sums over batch and pixels of (b c h w), channels last, in float32."""
-    return _gradients(gradient, gradient, "none")[1]
+def channel_sums(gradient: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sums over batch and pixels of (b c h w), channels last, made in float32."""
+    return _gradients(gradient, gradient, "none", dtype)[1]
 
 
 def _by_pixel(x: Tensor) -> Tensor:
@@ -102,9 +122,9 @@ class AddBias(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gradient = _by_pixel(gradients[0])
         out = ctx.saved_tensors[0] if ctx.saved_tensors else gradient
-        inner, sums = _gradients(gradient, out, ctx.activation)
+        inner, sums = _gradients(gradient, out, ctx.activation, ctx.bias_type)
         other = None if ctx.other_type is None else gradient.to(ctx.other_type)
-        return inner, sums.to(ctx.bias_type), other, None
+        return inner, sums, other, None
 
 
 class RectifiedConvolution(torch.autograd.Function):

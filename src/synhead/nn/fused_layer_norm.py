@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from synhead.nn.fused_bias import column_sums
 from synhead.nn.triton_kernels import add_norm
 
 __all__ = ["FusedLayerNorm"]
@@ -75,5 +76,5 @@ class FusedLayerNorm(torch.autograd.Function):
         parts = torch.empty(triton.cdiv(rows, part), 2, width, dtype=torch.float32, device=x.device)
         dx = torch.empty_like(x)
         _backward_kernel[(len(parts),)](x, weight, dy, dx, parts, rows, width, ctx.eps, part, R=r, C=c)
-        dweight, dbias = parts.sum(dim=0).to(weight.dtype)
+        dweight, dbias = column_sums(parts, weight.dtype)
         return dx, dweight, dbias, None

@@ -62,7 +62,7 @@ class JoinPhases(torch.autograd.Function):
         _split_kernel[(batch, triton.cdiv(4 * height * width, r))](
             gradient, out, height - 1, width - 1, channels, R=r, C=c
         )
-        return out, channel_sums(gradient).to(ctx.bias_type)
+        return out, channel_sums(gradient, ctx.bias_type)
 
 
 def upsample(
