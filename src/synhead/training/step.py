@@ -29,6 +29,7 @@ from synhead.model.talking_head import TalkingHead
 from synhead.training.compiling import compile_regions
 from synhead.training.config import TrainingConfig
 from synhead.training.distributed import InPrecision, average_over_processes
+from synhead.training.half_weights import HalfWeights
 from synhead.training.recording import RecordedPass, Recorder, cuda_recorder
 from synhead.training.state import TrainingState
 
@@ -55,7 +56,7 @@ class DiscriminatorResult(NamedTuple):
 class GeneratorPass(nn.Module):
     """Training forward with all generator-side losses."""
 
-    def __init__(self, model: TalkingHead, objective: GeneratorObjective) -> None:
+    def __init__(self, model: TalkingHead | HalfWeights, objective: GeneratorObjective) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
@@ -281,10 +282,11 @@ def make_steps(
     def wrapped(module: nn.Module) -> nn.Module:
         return InPrecision(module, fabric) if recorded else fabric.setup_module(module, move_to_device=False)
 
+    model = HalfWeights(state.model) if recorded else state.model
     return Steps(
         fabric=fabric,
         state=state,
-        generator=wrapped(GeneratorPass(state.model, objective)),
+        generator=wrapped(GeneratorPass(model, objective)),
         discriminator=wrapped(DiscriminatorPass(state.discriminator)),
         gradient_norm=config.gradient_norm,
         recorded=recorded,
