@@ -11,6 +11,7 @@ from synhead.losses.config import LossConfig, LossWeights
 from synhead.losses.feature_weights import build_extractor, load_trunk, load_vgg19, save_trunk
 from synhead.losses.features import VGG19, FeatureExtractor, PerceptualWeightsError, TrunkConfig, random_trunk
 from synhead.losses.perceptual import PerceptualLoss, build_perceptual
+from synhead.nn import conv
 
 SMALL = TrunkConfig(widths=(4, 8), depths=(2, 1))
 VGG19_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
@@ -60,6 +61,13 @@ def test_extractor_is_frozen_even_if_trained_along():
     trunk = random_trunk(SMALL).train()
     assert not trunk.training
     assert not any(parameter.requires_grad for parameter in trunk.parameters())
+
+
+def test_a_trunk_in_training_has_gradients_where_kernels_would_serve_a_frozen_one(monkeypatch):
+    monkeypatch.setattr(conv, "half_kernels", lambda x: x.dtype)
+    trunk = random_trunk(SMALL).requires_grad_()
+    trunk(images())[-1].sum().backward()
+    assert all(parameter.grad is not None for parameter in trunk.parameters())
 
 
 def test_random_vgg_is_determined_by_its_seed_and_leaves_the_global_generator_alone():

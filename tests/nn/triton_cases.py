@@ -31,6 +31,7 @@ from synhead.inference.engine import EagerEngine
 from synhead.inference.frame_graph import FrameGraph, source_tensors, to_pixels
 from synhead.inference.prepared import fold, project_codes
 from synhead.inference.triton_model import use_triton
+from synhead.losses.features import TrunkConfig, random_trunk
 from synhead.model import appearance_compensation
 from synhead.model.talking_head import TalkingHead
 from synhead.nn import blocks, conv, together
@@ -42,6 +43,7 @@ from synhead.nn.fused_distance import MeanDistances
 from synhead.nn.fused_layer_norm import FusedLayerNorm
 from synhead.nn.fused_norm import FusedGroupNorm, GroupNormOptions
 from synhead.nn.fused_phases import upsample
+from synhead.nn.fused_pool import RectifiedPooledConvolution, maxima, spread_maxima
 from synhead.nn.together import convolve_together
 from synhead.nn.triton_attention import attend_narrow
 from synhead.nn.triton_conv import Joined, convolve_flow, convolve_narrow, modulate_narrow, packed
@@ -176,6 +178,53 @@ def layers() -> Iterator[tuple[str, float]]:
         ours, theirs = (torch.autograd.grad(out.square().sum(), leaves) for out in (found, wanted))
         for which, a, b in zip(("x", *dict(module.named_parameters())), ours, theirs, strict=True):
             yield f"{name}, gradient of {which}", error(a, b)
+
+
+def pooling() -> Iterator[tuple[str, float]]:
+    """Maxima of odd and even sizes with ties, NaNs and negative windows; after a frozen convolution; a whole trunk."""
+    for channels, height, width in ((5, 7, 9), (16, 8, 6), (70, 6, 5)):
+        picture = (random(2, channels, height, width) * 2).round()
+        picture[torch.rand_like(picture) < 0.1] = torch.nan
+        leaf = picture.clone().requires_grad_()
+        wanted = F.max_pool2d(F.relu(leaf), 2)
+        seed = random(*wanted.shape).contiguous(memory_format=torch.channels_last)
+        rectified = F.relu(picture).contiguous(memory_format=torch.channels_last)
+        out, places = maxima(rectified, places=True)
+        assert places is not None
+        yield f"maxima {channels}", error(out.nan_to_num(9.0), wanted.nan_to_num(9.0))
+        ours, theirs = spread_maxima(seed, places, height, width), torch.autograd.grad((wanted * seed).sum(), leaf)[0]
+        yield f"maxima {channels}, gradient", error(ours, theirs)
+        yield (
+            f"maxima without places {channels}",
+            error(maxima(rectified, places=False)[0].nan_to_num(9.0), out.nan_to_num(9.0)),
+        )
+    x, weight, bias = random(2, 3, 9, 8).requires_grad_(), random(5, 3, 3, 3), random(5)
+    wanted = F.max_pool2d(F.relu(F.conv2d(x, weight, bias, padding=1)), 2)
+    found = RectifiedPooledConvolution.apply(x, weight, bias)
+    yield "pooled convolution", error(found, wanted)
+    ours, theirs = (torch.autograd.grad(out.square().sum(), x)[0] for out in (found, wanted))
+    yield "pooled convolution, gradient", error(ours, theirs)
+    yield from trunks()
+
+
+def trunks() -> Iterator[tuple[str, float]]:
+    """Stages whose one ReLU is both a feature and the maximum's input, and stages with more; both layouts."""
+    trunk = random_trunk(TrunkConfig(widths=(8, 12, 16, 8, 8), depths=(2, 1, 3, 1, 1))).to(DEVICE)
+    for layer in trunk.features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.bias)
+    picture = random(2, 3, 37, 42)
+    for name, layout in (("by colour", torch.contiguous_format), ("by pixel", torch.channels_last)):
+        found = []
+        for kernels in (False, True):
+            leaf = picture.to(memory_format=layout).requires_grad_()  # type: ignore[call-overload]
+            with everywhere() if kernels else nullcontext():
+                features = trunk(leaf * 1)
+            found.append((features, torch.autograd.grad(sum(part.square().mean() for part in features), leaf)[0]))
+        (plain, wanted), (fused, ours) = found
+        for index, (a, b) in enumerate(zip(fused, plain, strict=True)):
+            yield f"trunk {name}, features {index}", error(a, b)
+        yield f"trunk {name}, gradient", error(ours, wanted)
 
 
 def training() -> Iterator[tuple[str, float]]:
@@ -424,19 +473,8 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     with torch.no_grad():
         found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
-    found |= dict(
-        [
-            *norms(),
-            *biases(),
-            *samples(),
-            *distances(),
-            *resizing(),
-            *enlarging(),
-            *row_norms(),
-            *rectifying(),
-            *layers(),
-        ]
-    )
+    for cases in (norms, biases, samples, distances, resizing, enlarging, row_norms, rectifying, layers, pooling):
+        found |= dict(cases())
     found |= dict(training())
     found |= dict(whole()) if "--kernels" not in sys.argv else {}
     print(json.dumps(found))  # noqa: T201 - the parent reads it

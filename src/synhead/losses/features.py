@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.config import ConfigError
-from synhead.nn.conv import rectified
+from synhead.nn.conv import normalized, rectified
 
 __all__ = ["VGG19", "FeatureExtractor", "PerceptualWeightsError", "TrunkConfig", "TrunkFeatures", "random_trunk"]
 
@@ -85,14 +86,20 @@ class TrunkFeatures(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         """Feature maps after the first ReLU of each stage, each half the size of the one before."""
-        x = (image - self.mean) / self.std
+        first = self.features[0]
+        assert isinstance(first, nn.Conv2d)
+        x = normalized(first, image, self.mean, self.std)
+        ends = {index - 2 for index, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)}
         taps = []
         for index, layer in enumerate(self.features):
-            if isinstance(layer, nn.ReLU):  # done with the convolution before it
-                if index in self.taps:
-                    taps.append(x)
+            if not isinstance(layer, nn.Conv2d):  # ReLU and maximum are done with the convolution before them
                 continue
-            x = rectified(layer, x) if isinstance(layer, nn.Conv2d) else layer(x)
+            if index + 1 not in self.taps:
+                x = rectified(layer, x, pooled=index in ends)
+                continue
+            x = rectified(layer, x)
+            taps.append(x)
+            x = F.max_pool2d(x, 2) if index in ends else x
         return tuple(taps)
 
     def train(self, mode: bool = True) -> TrunkFeatures:  # noqa: FBT001, FBT002, ARG002 - signature of nn.Module

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from synhead.geometry.precision import HALF, autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
 
-__all__ = ["Conv2d", "add_bias", "convolve", "half_kernels", "rectified", "unbiased"]
+__all__ = ["Conv2d", "add_bias", "convolve", "half_kernels", "normalized", "rectified", "unbiased"]
 
 _EIGHT = 8  # values of half precision in sixteen bytes
 _LARGE = 2**21  # values from which a saved pass is worth more than the launch of a kernel of ours
@@ -65,13 +65,47 @@ def add_bias(
     return total if other is None else total + other
 
 
-def rectified(conv: nn.Conv2d, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-    """``relu(conv(x))`` of a 3 x 3 convolution that keeps the size and whose weights are frozen."""
-    assert conv.bias is not None
-    dtype = half_kernels(x)
-    if dtype is None:
-        return F.relu(conv(x), inplace=True)
-    from synhead.nn.fused_bias import RectifiedConvolution  # noqa: PLC0415
+def _frozen_half(conv: nn.Conv2d, x: Tensor) -> torch.dtype | None:
+    """``half_kernels`` for a convolution whose weights need no gradients."""
+    return None if torch.is_grad_enabled() and conv.weight.requires_grad else half_kernels(x)
 
-    out: Tensor = RectifiedConvolution.apply(x.to(dtype), conv.weight.to(dtype), conv.bias.to(dtype))  # type: ignore[no-untyped-call]
+
+def normalized(
+    conv: nn.Conv2d,
+    image: Float[Tensor, "b c h w"],
+    mean: Float[Tensor, "1 c 1 1"],
+    std: Float[Tensor, "1 c 1 1"],
+) -> Float[Tensor, "b d h w"]:
+    """``(image - mean) / std`` for :func:`rectified` with ``conv``.
+
+    By the kernels with channels of zeros, as many as aligned reads take.
+    """
+    dtype = _frozen_half(conv, mean)  # not the image's: half-precision images beside float32 weights stay float32 here
+    if dtype is None:
+        return (image - mean) / std
+    from synhead.nn.fused_picture import NormalizedPicture  # noqa: PLC0415
+
+    out: Tensor = NormalizedPicture.apply(image, mean, std, dtype)  # type: ignore[no-untyped-call]
     return out
+
+
+def rectified(conv: nn.Conv2d, x: Float[Tensor, "b c h w"], *, pooled: bool = False) -> Float[Tensor, "b d h2 w2"]:
+    """``relu(conv(x))`` of a 3 x 3 convolution that keeps the size, fast if its weights are frozen.
+
+    ``pooled``: and its 2 x 2 maxima. ``x`` may have the channels that :func:`normalized` adds.
+    """
+    assert conv.bias is not None
+    dtype = _frozen_half(conv, x)
+    if dtype is None:
+        out = F.relu(conv(x), inplace=True)
+        return F.max_pool2d(out, 2) if pooled else out
+    from synhead.nn.fused_bias import RectifiedConvolution  # noqa: PLC0415
+    from synhead.nn.fused_pool import RectifiedPooledConvolution  # noqa: PLC0415
+
+    by_pixel = torch.channels_last  # of all three, or the way back copies its gradients from one layout to the other
+    extra = x.shape[1] - conv.in_channels
+    weight = F.pad(conv.weight, (0, 0, 0, 0, 0, extra)) if extra else conv.weight
+    function = RectifiedPooledConvolution if pooled else RectifiedConvolution
+    return function.apply(  # type: ignore[no-untyped-call]
+        x.to(dtype, memory_format=by_pixel), weight.to(dtype, memory_format=by_pixel), conv.bias.to(dtype)
+    )

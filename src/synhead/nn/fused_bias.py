@@ -18,7 +18,7 @@ from torch import Tensor
 from synhead.geometry.triton_there import rectifies
 from synhead.nn.triton_kernels import ACTIVATIONS, Activation, add_table
 
-__all__ = ["AddBias", "RectifiedConvolution", "channel_sums", "column_sums"]
+__all__ = ["AddBias", "RectifiedConvolution", "channel_sums", "column_sums", "convolve_rectified", "input_gradient"]
 
 _TILE = 4096
 _PROGRAMS = 528
@@ -127,33 +127,42 @@ class AddBias(torch.autograd.Function):
         return inner, sums, other, None
 
 
+def convolve_rectified(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """relu(3 x 3 convolution + bias) of (b c h w), by one kernel of cuDNN's where it is there."""
+    if rectifies(x.device):
+        return torch.cudnn_convolution_relu(x, weight, bias, (1, 1), (1, 1), (1, 1), 1)
+    return torch.conv2d(x, weight, bias, padding=1).relu_()
+
+
+def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Of the 3 x 3 convolution of x (b c h w) that keeps the size."""
+    dx: Tensor = torch.ops.aten.convolution_backward(
+        gradient,
+        x,
+        weight,
+        None,
+        [1, 1],
+        [1, 1],
+        [1, 1],
+        transposed=False,
+        output_padding=[0, 0],
+        groups=1,
+        output_mask=[True, False, False],
+    )[0]
+    return dx
+
+
 class RectifiedConvolution(torch.autograd.Function):
-    """``apply(x, weight, bias)``: relu(3 x 3 convolution + bias) by one kernel of cuDNN's; weights have no gradient."""
+    """``apply(x, weight, bias)``: relu(3 x 3 convolution + bias) of x (b c h w); weights have no gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        if rectifies(x.device):
-            out = torch.cudnn_convolution_relu(x, weight, bias, (1, 1), (1, 1), (1, 1), 1)
-        else:
-            out = torch.conv2d(x, weight, bias, padding=1).relu_()
+        out = convolve_rectified(x, weight, bias)
         ctx.save_for_backward(x, weight, out)
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, out = ctx.saved_tensors
-        inner = torch.ops.aten.threshold_backward(gradients[0], out, 0)
-        dx, _, _ = torch.ops.aten.convolution_backward(
-            inner,
-            x,
-            weight,
-            None,
-            [1, 1],
-            [1, 1],
-            [1, 1],
-            transposed=False,
-            output_padding=[0, 0],
-            groups=1,
-            output_mask=[True, False, False],
-        )
-        return dx, None, None
+        inner = torch.ops.aten.threshold_backward(_by_pixel(gradients[0]), out, 0)
+        return input_gradient(inner, x, weight), None, None
