@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.geometry.precision import autocast_dtype, full_precision
-from synhead.nn.conv import Conv2d, add_bias, half_kernels, unbiased
+from synhead.nn.conv import Conv2d, add_bias, training_kernels, unbiased
 from synhead.nn.norm import normalise, normalise_swish
 
 
@@ -42,7 +42,7 @@ class ResBlock(nn.Module):
         self.shortcut = nn.Identity() if in_channels == out_channels else Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        if torch.is_grad_enabled() and half_kernels(x) is not None:
+        if training_kernels(x) is not None:
             return self._fused(x)
         hidden = self.conv1(normalise_swish(self.norm1, x))
         hidden = self.conv2(normalise_swish(self.norm2, hidden))
@@ -102,7 +102,7 @@ class Upsample(nn.Module):
         self.conv = conv3x3(channels, channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        if torch.is_grad_enabled() and half_kernels(x) is not None and self.conv.bias is not None:
+        if training_kernels(x) is not None and self.conv.bias is not None:
             from synhead.nn.fused_phases import upsample  # noqa: PLC0415 - Triton exists on GPU builds only
 
             return upsample(x, self.conv.weight, self.conv.bias)

@@ -6,26 +6,35 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from synhead.nn.conv import add_bias, half_kernels
+from synhead.nn.conv import Activation, activate, add_bias, training_kernels
 
 __all__ = ["convolve_together"]
 
 
-def convolve_together(x: Float[Tensor, "b c h w"], *layers: nn.Module) -> tuple[Tensor, ...]:
-    """``tuple(layer(x) for layer in layers)``, in one pass where all are plain convolutions of the same geometry."""
+def convolve_together(
+    x: Float[Tensor, "b c h w"], *layers: nn.Module, activation: Activation = "none"
+) -> tuple[Tensor, ...]:
+    """``tuple(layer(x) for layer in layers)``, in one pass where all are plain convolutions of the same geometry.
+
+    ``activation``: of each result.
+    """
     convs = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     first = convs[0] if convs else None
     if first is None or len(convs) < len(layers) or any(_geometry(conv) != _geometry(first) for conv in convs):
-        return tuple(layer(x) for layer in layers)
+        return tuple(activate(layer(x), activation) for layer in layers)
     weight = torch.cat([conv.weight for conv in convs])
     bias = torch.cat([conv.bias for conv in convs if conv.bias is not None])
-    if (
-        torch.is_grad_enabled() and half_kernels(x) is not None
-    ):  # its bias apart, at the rate of the memory, where that pays
-        out = add_bias(torch.conv2d(x, weight, None, first.stride, first.padding, first.dilation), bias)
-    else:
+    widths = [conv.out_channels for conv in convs]
+    if training_kernels(x) is None:
         out = torch.conv2d(x, weight, bias, first.stride, first.padding, first.dilation)
-    return out.split([conv.out_channels for conv in convs], dim=1)
+        return tuple(activate(part, activation) for part in out.split(widths, dim=1))
+    # Its bias apart, at the rate of the memory, where that pays.
+    out = torch.conv2d(x, weight, None, first.stride, first.padding, first.dilation)
+    parts = add_bias(out, bias, activation=activation).split(widths, dim=1)
+    if activation == "none":
+        return parts
+    # A convolution reads these: each copied once, here, and not by it in forward and again in backward.
+    return tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
 
 
 def _geometry(conv: nn.Conv2d) -> tuple[object, ...]:
