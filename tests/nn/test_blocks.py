@@ -57,6 +57,11 @@ def test_resblock_changes_width_by_a_shortcut():
     assert ResBlock(8, 16, 4)(torch.rand(1, 8, 4, 4)).shape == (1, 16, 4, 4)
 
 
+def test_resblock_of_two_halves_is_that_of_their_concatenation():
+    block, left, right = ResBlock(8, 4, 4), torch.randn(2, 4, 5, 5), torch.randn(2, 4, 5, 5)
+    assert torch.equal(block.joined(left, right), block(torch.cat([left, right], dim=1)))
+
+
 @pytest.mark.parametrize(("activation", "plain"), [("relu", F.relu), ("leaky", lambda x: F.leaky_relu(x, 0.2))])
 def test_activations_without_a_gpu_follow_the_convolutions(activation, plain):
     first, second, x = Conv2d(3, 4, 1), Conv2d(3, 2, 1), torch.randn(2, 3, 5, 5)

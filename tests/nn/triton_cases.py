@@ -37,6 +37,7 @@ from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample
 from synhead.nn.fused_bias import AddBias, RectifiedConvolution
 from synhead.nn.fused_distance import MeanDistances
+from synhead.nn.fused_joined_norm import JoinedGroupNorm
 from synhead.nn.fused_layer_norm import FusedLayerNorm
 from synhead.nn.fused_modulation import modulated
 from synhead.nn.fused_norm import FusedGroupNorm, GroupNormOptions
@@ -267,6 +268,27 @@ def biases() -> Iterator[tuple[str, float]]:
             yield f"bias between others {channels}, gradient of {which}", error(g, h)
 
 
+def joined_norms() -> Iterator[tuple[str, float]]:
+    """Of two pictures side by side, and all gradients; sides that fill no part, pictures one pixel wide."""
+    for channels, groups, sides in ((4, 8, (16, 9)), (20, 8, (37, 31)), (64, 32, (12, 12)), (6, 4, (40, 1))):
+        norm = nn.GroupNorm(groups, 2 * channels, eps=1e-6, device=DEVICE)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        left, right = ((random(2, channels, *sides) + i).requires_grad_() for i in range(2))
+        seed = random(2, 2 * channels, *sides)
+        for swish in (True, False):
+            name = f"joined norm {channels} {swish}"
+            plain = norm(torch.cat([left, right], dim=1))
+            wanted = F.silu(plain) if swish else plain
+            options = GroupNormOptions(groups, norm.eps, swish)
+            found = JoinedGroupNorm.apply(left, right, norm.weight, norm.bias, options)
+            yield name, error(found, wanted)
+            leaves = (left, right, norm.weight, norm.bias)
+            ours, theirs = (torch.autograd.grad((out * seed).sum(), leaves) for out in (found, wanted))
+            for which, a, b in zip(("left", "right", "weight", "bias"), ours, theirs, strict=True):
+                yield f"{name}, gradient of {which}", error(a, b)
+
+
 def modulation_gradients() -> Iterator[tuple[str, float]]:
     """With and without a weight and an addition, and all gradients; rows that fill no part."""
     for channels, side, weight in ((20, 37, 1.0), (64, 16, 0.7), (8, 70, 1.0)):
@@ -412,7 +434,7 @@ if __name__ == "__main__":
     with torch.no_grad():
         found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
     found |= dict([*norms(), *biases(), *samples(), *distances(), *enlarging(), *row_norms(), *rectifying()])
-    found |= dict(modulation_gradients())
+    found |= dict([*joined_norms(), *modulation_gradients()])
     found |= dict(training())
     found |= dict(whole()) if "--kernels" not in sys.argv else {}
     print(json.dumps(found))  # noqa: T201 - the parent reads it

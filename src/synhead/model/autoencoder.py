@@ -96,7 +96,7 @@ class FeatureModulation(nn.Module):
         """Training on the kernels: all sums and products, and ``addition`` of the compensated feature, in one pass."""
         from synhead.nn.fused_modulation import modulated  # noqa: PLC0415 - Triton exists on GPU builds only
 
-        encoded = self.encode(torch.cat([compensated, x], dim=1))
+        encoded = self.encode.joined(compensated, x)
         scale, scale_bias = _without_bias(self.scale, encoded)
         shift, bias = _without_bias(self.shift, encoded)
         extra = None
