@@ -8,8 +8,10 @@ import torch.nn.functional as F
 
 from synhead.config import HourglassConfig
 from synhead.nn.blocks import AntialiasDownscale, Downsample, ResBlock, antialias_kernel
+from synhead.nn.conv import Conv2d, activated
 from synhead.nn.hourglass import Hourglass
 from synhead.nn.norm import normalise, normalise_swish
+from synhead.nn.together import convolve_together
 
 
 @pytest.mark.parametrize(("factor", "size"), [(1, 1), (2, 5), (4, 13), (8, 29)])
@@ -53,3 +55,16 @@ def test_normalise_without_a_gpu_is_group_norm():
 def test_resblock_changes_width_by_a_shortcut():
     assert isinstance(ResBlock(8, 8, 4).shortcut, torch.nn.Identity)
     assert ResBlock(8, 16, 4)(torch.rand(1, 8, 4, 4)).shape == (1, 16, 4, 4)
+
+
+def test_resblock_of_two_halves_is_that_of_their_concatenation():
+    block, left, right = ResBlock(8, 4, 4), torch.randn(2, 4, 5, 5), torch.randn(2, 4, 5, 5)
+    assert torch.equal(block.joined(left, right), block(torch.cat([left, right], dim=1)))
+
+
+@pytest.mark.parametrize(("activation", "plain"), [("relu", F.relu), ("leaky", lambda x: F.leaky_relu(x, 0.2))])
+def test_activations_without_a_gpu_follow_the_convolutions(activation, plain):
+    first, second, x = Conv2d(3, 4, 1), Conv2d(3, 2, 1), torch.randn(2, 3, 5, 5)
+    assert torch.equal(activated(first, x, activation), plain(first(x)))
+    for found, conv in zip(convolve_together(x, first, second, activation=activation), (first, second), strict=True):
+        assert torch.allclose(found, plain(conv(x)), atol=1e-6)

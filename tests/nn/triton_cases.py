@@ -40,7 +40,9 @@ from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample
 from synhead.nn.fused_bias import AddBias, RectifiedConvolution
 from synhead.nn.fused_distance import MeanDistances
+from synhead.nn.fused_joined_norm import JoinedGroupNorm
 from synhead.nn.fused_layer_norm import FusedLayerNorm
+from synhead.nn.fused_modulation import modulated
 from synhead.nn.fused_norm import FusedGroupNorm, GroupNormOptions
 from synhead.nn.fused_phases import upsample
 from synhead.nn.fused_pool import RectifiedPooledConvolution, maxima, spread_maxima
@@ -251,7 +253,7 @@ def training() -> Iterator[tuple[str, float]]:
 def everywhere() -> Iterator[None]:
     """The kernels with gradients, in float32 and however small the pictures."""
     with ExitStack() as stack:
-        for module in (conv, norm_module, blocks, appearance_compensation):
+        for module in (conv, norm_module):
             stack.enter_context(patch.object(module, "half_kernels", lambda x: x.dtype))
         stack.enter_context(patch.object(together, "takes_kernels", lambda _: True))
         stack.enter_context(patch.object(conv, "_LARGE", 0))
@@ -340,13 +342,62 @@ def biases() -> Iterator[tuple[str, float]]:
             ("relu", "relu", F.relu(plain)),
             ("leaky", "leaky", F.leaky_relu(plain, 0.2)),
             ("sum", "none", plain + o),
+            ("two sums", "none", plain + o + o.flip(0)),
         ):
-            found = AddBias.apply(x * 1, b, o if name == "sum" else None, activation)
+            others = {"sum": (o,), "two sums": (o, o.flip(0))}.get(name, ())
+            found = AddBias.apply(x * 1, b, activation, *others)
             yield f"bias {name} {channels}", error(found, wanted)
-            used = leaves if name == "sum" else leaves[:2]
+            used = leaves if others else leaves[:2]
             ours, theirs = (torch.autograd.grad(out.square().sum(), used, retain_graph=True) for out in (found, wanted))
             for which, g, h in zip("xbo", ours, theirs, strict=False):
                 yield f"bias {name} {channels}, gradient of {which}", error(g, h)
+        beside = random(3, 7, side, side).contiguous(memory_format=torch.channels_last)  # the gradient lies between
+        seed = random(3, 7 + channels, side, side).contiguous(memory_format=torch.channels_last)
+        ours, theirs = (
+            torch.autograd.grad((torch.cat([beside, out], dim=1) * seed).sum(), (x, b))
+            for out in (AddBias.apply(x * 1, b, "relu"), F.relu(x + b[:, None, None]))
+        )
+        for which, g, h in zip("xb", ours, theirs, strict=True):
+            yield f"bias between others {channels}, gradient of {which}", error(g, h)
+
+
+def joined_norms() -> Iterator[tuple[str, float]]:
+    """Of two pictures side by side, and all gradients; sides that fill no part, pictures one pixel wide."""
+    for channels, groups, sides in ((4, 8, (16, 9)), (20, 8, (37, 31)), (64, 32, (12, 12)), (6, 4, (40, 1))):
+        norm = nn.GroupNorm(groups, 2 * channels, eps=1e-6, device=DEVICE)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        left, right = ((random(2, channels, *sides) + i).requires_grad_() for i in range(2))
+        seed = random(2, 2 * channels, *sides)
+        for swish in (True, False):
+            name = f"joined norm {channels} {swish}"
+            plain = norm(torch.cat([left, right], dim=1))
+            wanted = F.silu(plain) if swish else plain
+            options = GroupNormOptions(groups, norm.eps, swish)
+            found = JoinedGroupNorm.apply(left, right, norm.weight, norm.bias, options)
+            yield name, error(found, wanted)
+            leaves = (left, right, norm.weight, norm.bias)
+            ours, theirs = (torch.autograd.grad((out * seed).sum(), leaves) for out in (found, wanted))
+            for which, a, b in zip(("left", "right", "weight", "bias"), ours, theirs, strict=True):
+                yield f"{name}, gradient of {which}", error(a, b)
+
+
+def modulation_gradients() -> Iterator[tuple[str, float]]:
+    """With and without a weight and an addition, and all gradients; rows that fill no part."""
+    for channels, side, weight in ((20, 37, 1.0), (64, 16, 0.7), (8, 70, 1.0)):
+        leaves = [random(3, channels, side, side).requires_grad_() for _ in range(4)]
+        biases, seed = random(2, channels).requires_grad_(), random(3, channels, side, side)
+        x, scale, shift, extra = leaves
+        a, b = biases[:, :, None, None]
+        plain = x + weight * (x * (scale + a) + shift + b)
+        for name, wanted in (("modulation", plain), ("modulation and addition", plain + extra)):
+            adds = name != "modulation"
+            found = modulated(x, (scale * 1, shift * 1, extra * 1 if adds else None), biases, weight)
+            yield f"{name} with gradients {channels}", error(found, wanted)
+            used = (x, scale, shift, biases, *([extra] if adds else []))
+            ours, theirs = (torch.autograd.grad((out * seed).sum(), used, retain_graph=True) for out in (found, wanted))
+            for which, g, h in zip(("x", "scale", "shift", "biases", "extra"), ours, theirs, strict=False):
+                yield f"{name} {channels}, gradient of {which}", error(g, h)
 
 
 def pointwise() -> Iterator[tuple[str, float]]:
@@ -362,6 +413,8 @@ def pointwise() -> Iterator[tuple[str, float]]:
         for name, activation in activations.items():
             found = add_table(x.clone(), table, activation=name, other=other)  # type: ignore[arg-type]
             yield f"{name} {width}", error(found, activation(x + table) + other)
+        found = add_table(x.clone(), table, other=other, second=other.flip(0))
+        yield f"two sums {width}", error(found, x + table + other + other.flip(0))
     x, scale, shift, extra = (random(2, 9, 40) for _ in range(4))
     a, b = random(40), random(40)
     wanted = x + 0.7 * (x * (scale + a) + shift + b)
@@ -473,7 +526,8 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     with torch.no_grad():
         found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
-    for cases in (norms, biases, samples, distances, resizing, enlarging, row_norms, rectifying, layers, pooling):
+    groups = (norms, joined_norms, biases, samples, distances, resizing, enlarging, row_norms, rectifying, layers)
+    for cases in (*groups, modulation_gradients, pooling):
         found |= dict(cases())
     found |= dict(training())
     found |= dict(whole()) if "--kernels" not in sys.argv else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from synhead.config import ModelConfig
 from synhead.geometry.warp import resize_grid
 from synhead.model.codebook import Codebook, RetrievalTransformer
 from synhead.nn.attention import attendable
-from synhead.nn.conv import half_kernels
+from synhead.nn.conv import training_kernels
 from synhead.nn.windows import join_windows, part_windows
 from synhead.types import CodeMemory, Quantized
 
@@ -48,7 +47,7 @@ class PatchProjection(nn.Module):
 
 def _moves_rows(x: Tensor) -> bool:
     """Whether windows are taken and put by whole rows: in training on a GPU in half precision."""
-    return torch.is_grad_enabled() and half_kernels(x) is not None
+    return training_kernels(x) is not None
 
 
 class AppearanceCompensation(nn.Module):

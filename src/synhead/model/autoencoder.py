@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from synhead.config import ModelConfig
 from synhead.geometry.precision import upcast
 from synhead.nn.blocks import AttentionBlock, Downsample, ResBlock, Upsample, conv3x3, group_norm
+from synhead.nn.conv import activated, training_kernels, unbiased
 from synhead.nn.norm import normalise
 from synhead.nn.together import convolve_together
 
@@ -89,6 +90,29 @@ class FeatureModulation(nn.Module):
         encoded = self.encode(torch.cat([compensated, x], dim=1))
         return x + self.weight * (x * self.scale(encoded) + self.shift(encoded))
 
+    def with_addition(
+        self, x: Float[Tensor, "b c s s"], compensated: Float[Tensor, "b c s s"], addition: nn.Conv2d | None
+    ) -> Float[Tensor, "b c s s"]:
+        """Training on the kernels: all sums and products, and ``addition`` of the compensated feature, in one pass."""
+        from synhead.nn.fused_modulation import modulated  # noqa: PLC0415 - Triton exists on GPU builds only
+
+        encoded = self.encode.joined(compensated, x)
+        scale, scale_bias = _without_bias(self.scale, encoded)
+        shift, bias = _without_bias(self.shift, encoded)
+        extra = None
+        if addition is not None:
+            assert addition.bias is not None
+            extra, bias = unbiased(addition, compensated), bias + addition.bias / self.weight  # weighed with shift's
+        return modulated(x, (scale, shift, extra), torch.stack([scale_bias, bias]), self.weight)
+
+
+def _without_bias(branch: nn.Sequential, x: Float[Tensor, "b c s s"]) -> tuple[Float[Tensor, "b c s s"], Tensor]:
+    """Scale or shift before its last bias, and that bias."""
+    first, _, last = branch
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    return unbiased(last, activated(first, x, "leaky")), last.bias
+
 
 class Fusion(nn.Module):
     """Feature modulation, then addition, of one scale; either may be configured away."""
@@ -100,6 +124,8 @@ class Fusion(nn.Module):
         self.addition = conv3x3(channels, channels) if fusion.addition else None
 
     def forward(self, x: Float[Tensor, "b c s s"], compensated: Float[Tensor, "b c s s"]) -> Float[Tensor, "b c s s"]:
+        if self.modulation is not None and self.modulation.weight != 0 and training_kernels(x) is not None:
+            return self.modulation.with_addition(x, compensated, self.addition)
         if self.modulation is not None:
             x = self.modulation(x, compensated)
         if self.addition is not None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from synhead.geometry.precision import upcast
 from synhead.geometry.warp import merge_taps, resize, warp, warp_taps
 from synhead.model.codebook import Codebook, RetrievalTransformer
 from synhead.nn.blocks import Downsample, ResBlock, Upsample, conv3x3, group_norm
-from synhead.nn.conv import Conv2d
+from synhead.nn.conv import Conv2d, activated
 from synhead.nn.together import convolve_together
 from synhead.types import CodeMemory, Motion, MotionCoding, ScaleTrace
 
@@ -77,7 +76,7 @@ class MotionQuery(nn.Module):
 
     def encode(self, heatmaps: Float[Tensor, "b k h w"], side: int) -> Float[Tensor, "b c t t"]:
         """What the query reads of F_kp^d; the same at every scale."""
-        return F.relu(self.heatmaps(resize(heatmaps, side)))
+        return activated(self.heatmaps, resize(heatmaps, side), "relu")
 
     def forward(
         self,
@@ -87,7 +86,7 @@ class MotionQuery(nn.Module):
         keypoints: Float[Tensor, "b c t t"],
     ) -> Float[Tensor, "b c t t"]:
         """``warped``: of the size of ``feature``; ``keypoints``: see :meth:`encode`."""
-        appearance = F.relu(self.warped[str(scale)](warped))
+        appearance = activated(self.warped[str(scale)], warped, "relu")
         guide = self.guide(torch.cat([appearance, keypoints], dim=1))
         query: Tensor = self.merge(torch.cat([feature, guide], dim=1))
         return query
@@ -123,13 +122,13 @@ class FlowRefiner(nn.Module):
         warped: WarpedSource,
     ) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 1 h w"]]:
         """Residual in pixels of the flow grid, and the occlusion update before the sigmoid."""
-        motion = F.relu(self.motion2(F.relu(self.motion1(retrieved))))
-        flow = F.relu(self.flow2(F.relu(self.flow1(flow_px))))
-        joined = F.relu(self.join(torch.cat([motion, flow], dim=1)))
-        context = warped.resized(flow_px.shape[-1], lambda x: F.relu(self.contexts[str(scale)](x)))
-        state = torch.cat([joined, flow_px, F.relu(self.context(context))], dim=1)
-        flow, occlusion = convolve_together(state, self.flow_hidden, self.occlusion_hidden)
-        return self.flow_out(F.relu(flow)), self.occlusion_out(F.relu(occlusion))
+        motion = activated(self.motion2, activated(self.motion1, retrieved, "relu"), "relu")
+        flow = activated(self.flow2, activated(self.flow1, flow_px, "relu"), "relu")
+        joined = activated(self.join, torch.cat([motion, flow], dim=1), "relu")
+        context = warped.resized(flow_px.shape[-1], lambda x: activated(self.contexts[str(scale)], x, "relu"))
+        state = torch.cat([joined, flow_px, activated(self.context, context, "relu")], dim=1)
+        flow, occlusion = convolve_together(state, self.flow_hidden, self.occlusion_hidden, activation="relu")
+        return self.flow_out(flow), self.occlusion_out(occlusion)
 
 
 class MotionCompensation(nn.Module):

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.geometry.precision import autocast_dtype, full_precision
-from synhead.nn.conv import Conv2d, add_bias, half_kernels, unbiased
-from synhead.nn.norm import normalise, normalise_swish
+from synhead.nn.conv import Conv2d, add_bias, training_kernels, unbiased
+from synhead.nn.norm import normalise, normalise_swish, normalise_swish_joined
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
@@ -42,7 +42,7 @@ class ResBlock(nn.Module):
         self.shortcut = nn.Identity() if in_channels == out_channels else Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        if torch.is_grad_enabled() and half_kernels(x) is not None:
+        if training_kernels(x) is not None:
             return self._fused(x)
         hidden = self.conv1(normalise_swish(self.norm1, x))
         hidden = self.conv2(normalise_swish(self.norm2, hidden))
@@ -51,14 +51,28 @@ class ResBlock(nn.Module):
 
     def _fused(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """The same for training: the first bias inside the second norm, the others in one pass with the sum."""
-        hidden = unbiased(self.conv1, normalise_swish(self.norm1, x))
+        shortcut = unbiased(self.shortcut, x) if isinstance(self.shortcut, nn.Conv2d) else x
+        return self._rest(normalise_swish(self.norm1, x), shortcut)
+
+    def joined(self, left: Float[Tensor, "b c h w"], right: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        """The block of ``torch.cat([left, right], dim=1)``, which training on the kernels does not make."""
+        dtype = training_kernels(right)
+        if dtype is None or self.norm1.num_groups % 2 or not isinstance(self.shortcut, nn.Conv2d):
+            out: Tensor = self(torch.cat([left, right], dim=1))
+            return out
+        shortcuts = [F.conv2d(x, w) for x, w in zip((left, right), self.shortcut.weight.chunk(2, dim=1), strict=True)]
+        return self._rest(normalise_swish_joined(self.norm1, left, right, dtype), *shortcuts)
+
+    def _rest(self, normed: Float[Tensor, "b c h w"], *shortcuts: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
+        """From the first convolution on; ``shortcuts``: without their bias."""
+        hidden = unbiased(self.conv1, normed)
         hidden = unbiased(self.conv2, normalise_swish(self.norm2, hidden, self.conv1.bias))
-        bias, shortcut = self.conv2.bias, x
+        bias = self.conv2.bias
         assert bias is not None
         if isinstance(self.shortcut, nn.Conv2d):
             assert self.shortcut.bias is not None
-            bias, shortcut = bias + self.shortcut.bias, unbiased(self.shortcut, x)
-        return add_bias(hidden, bias, shortcut)
+            bias = bias + self.shortcut.bias
+        return add_bias(hidden, bias, *shortcuts)
 
 
 class AttentionBlock(nn.Module):
@@ -90,7 +104,7 @@ class Downsample(nn.Module):
         self.conv = Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        if torch.is_grad_enabled() and half_kernels(x) is not None and self.conv.bias is not None:
+        if training_kernels(x) is not None and self.conv.bias is not None:
             # The same sums by a kernel with a row and a column of zeros before it: no copy of the picture is padded,
             # nor is a strided part cut out of its gradient.
             kernel = F.pad(self.conv.weight, (1, 0, 1, 0))
@@ -107,7 +121,7 @@ class Upsample(nn.Module):
         self.conv = conv3x3(channels, channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        if torch.is_grad_enabled() and half_kernels(x) is not None and self.conv.bias is not None:
+        if training_kernels(x) is not None and self.conv.bias is not None:
             from synhead.nn.fused_phases import upsample  # noqa: PLC0415 - Triton exists on GPU builds only
 
             return upsample(x, self.conv.weight, self.conv.bias)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -10,7 +12,10 @@ from torch import Tensor, nn
 from synhead.geometry.precision import HALF, autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
 
-__all__ = ["Conv2d", "add_bias", "convolve", "half_kernels", "normalized", "rectified", "unbiased"]
+__all__ = ["Activation", "Conv2d", "activate", "activated", "add_bias", "convolve", "half_kernels", "normalized"]
+__all__ += ["rectified", "training_kernels", "unbiased"]
+
+Activation = Literal["none", "relu", "leaky"]
 
 _EIGHT = 8  # values of half precision in sixteen bytes
 _LARGE = 2**21  # values from which a saved pass is worth more than the launch of a kernel of ours
@@ -22,11 +27,16 @@ def half_kernels(x: Tensor) -> torch.dtype | None:
     return dtype if dtype in HALF and takes_kernels(x.device) else None
 
 
+def training_kernels(x: Tensor) -> torch.dtype | None:
+    """:func:`half_kernels` where gradients are wanted; else None."""
+    return half_kernels(x) if torch.is_grad_enabled() else None
+
+
 class Conv2d(nn.Conv2d):
     """``torch.nn.Conv2d``; its bias is added at the rate of the memory, and so is its gradient made."""
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:  # noqa: A002 - as the base's
-        if self.bias is None or not torch.is_grad_enabled() or half_kernels(input) is None:
+        if self.bias is None or training_kernels(input) is None:
             return super().forward(input)
         return convolve(input, self.weight, self.bias, self)
 
@@ -37,9 +47,13 @@ def unbiased(conv: nn.Conv2d, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d
 
 
 def convolve(
-    x: Float[Tensor, "b c h w"], weight: Float[Tensor, "d e h1 w1"], bias: Float[Tensor, " d"], like: nn.Conv2d
+    x: Float[Tensor, "b c h w"],
+    weight: Float[Tensor, "d e h1 w1"],
+    bias: Float[Tensor, " d"],
+    like: nn.Conv2d,
+    activation: Activation = "none",
 ) -> Float[Tensor, "b d h2 w2"]:
-    """Convolution by ``weight``, then the bias in a pass of its own; stride, padding and dilation as those of ``like``.
+    """Convolution by ``weight``, then bias and activation in a pass of their own; strides and padding as of ``like``.
 
     With channels, in and out, filled up to multiples of eight by zeros: on a GPU others have slow kernels.
     """
@@ -48,21 +62,44 @@ def convolve(
         weight = F.pad(weight, (0, 0, 0, 0, 0, inputs, 0, outputs))
         x = F.pad(x.to(autocast_dtype(x)), (0, 0, 0, 0, 0, inputs)) if inputs else x
         bias = F.pad(bias, (0, outputs))
-    out = add_bias(F.conv2d(x, weight, None, like.stride, like.padding, like.dilation, like.groups), bias)
+    out = F.conv2d(x, weight, None, like.stride, like.padding, like.dilation, like.groups)
+    out = add_bias(out, bias, activation=activation)
     return out[:, : out.shape[1] - outputs] if outputs and like.groups == 1 else out
 
 
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """The activation by PyTorch; leaky: of slope 0.2."""
+    if activation == "none":
+        return x
+    return F.relu(x) if activation == "relu" else F.leaky_relu(x, 0.2)
+
+
+def activated(conv: nn.Module, x: Float[Tensor, "b c h w"], activation: Activation) -> Float[Tensor, "b d h2 w2"]:
+    """``activate(conv(x), activation)``; in training on the kernels, bias and activation are one pass each way."""
+    if not isinstance(conv, nn.Conv2d) or conv.bias is None or training_kernels(x) is None:
+        return activate(conv(x), activation)
+    return convolve(x, conv.weight, conv.bias, conv, activation)
+
+
 def add_bias(
-    x: Float[Tensor, "b c h w"], bias: Float[Tensor, " c"], other: Float[Tensor, "b c h w"] | None = None
+    x: Float[Tensor, "b c h w"],
+    bias: Float[Tensor, " c"],
+    *others: Float[Tensor, "b c h w"],
+    activation: Activation = "none",
 ) -> Float[Tensor, "b c h w"]:
-    """``x + bias + other``; may be over ``x``, which nothing else may need, such as a convolution's result."""
+    """``activation(x + bias)``, or without one ``x + bias`` plus up to two others.
+
+    May be over ``x``, which nothing else may need, such as a convolution's result.
+    """
     if x.numel() >= _LARGE and half_kernels(x) is not None and x.is_contiguous(memory_format=torch.channels_last):
         from synhead.nn.fused_bias import AddBias  # noqa: PLC0415 - Triton exists on GPU builds only
 
-        out: Tensor = AddBias.apply(x, bias, other, "none")  # type: ignore[no-untyped-call]
+        out: Tensor = AddBias.apply(x, bias, activation, *others)  # type: ignore[no-untyped-call]
         return out
-    total = x + bias.to(x.dtype)[:, None, None]
-    return total if other is None else total + other
+    total = activate(x + bias.to(x.dtype)[:, None, None], activation)
+    for other in others:
+        total = total + other
+    return total
 
 
 def _frozen_half(conv: nn.Conv2d, x: Tensor) -> torch.dtype | None:

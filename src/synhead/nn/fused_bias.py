@@ -33,6 +33,7 @@ def _gradient_kernel(
     parts,
     rows,
     width,
+    gradient_row,
     part,
     ACTIVATION: tl.constexpr,
     R: tl.constexpr,
@@ -47,13 +48,14 @@ def _gradient_kernel(
         row = first + start + tl.arange(0, R)
         mask = (row < tl.minimum(first + part, rows))[:, None] & inside[None, :]
         place = row.to(tl.int64)[:, None] * width + column[None, :]
-        value = tl.load(gradient + place, mask=mask, other=0.0)
+        value = tl.load(gradient + row.to(tl.int64)[:, None] * gradient_row + column[None, :], mask=mask, other=0.0)
+        value = value.to(tl.float32)
         if ACTIVATION > 0:
-            made = tl.load(out + place, mask=mask, other=0.0)
+            made = tl.load(out + place, mask=mask, other=0.0).to(tl.float32)
             slope = 0.0 if ACTIVATION == 1 else 0.2
-            value = tl.where(made > 0, value, (value * slope).to(value.dtype))
-            tl.store(inner + place, value, mask=mask)
-        total += value.to(tl.float32)
+            value = tl.where(made > 0, value, value * slope)
+            tl.store(inner + place, value.to(inner.dtype.element_ty), mask=mask)
+        total += value
     tl.store(parts + tl.program_id(0) * width + column, tl.sum(total, axis=0), mask=inside)
 
 
@@ -77,17 +79,20 @@ def column_sums(parts: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _gradients(gradient: Tensor, out: Tensor, activation: Activation, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Behind the activation, and its sum for each channel."""
+    """Behind the activation, and its sum for each channel. ``out`` (b c h w) is channels last."""
     width = gradient.shape[1]
+    gradient_row = _row(gradient)
+    if gradient_row is None:
+        gradient, gradient_row = _by_pixel(gradient), width
     rows = gradient.numel() // width
     c = triton.next_power_of_2(width)
     r = max(1, _TILE // c)
     part = triton.cdiv(triton.cdiv(rows, _PROGRAMS), r) * r
     count = triton.cdiv(rows, part)
     parts = torch.empty(count, width, dtype=torch.float32, device=gradient.device)
-    inner = gradient if activation == "none" else torch.empty_like(gradient)
+    inner = gradient if activation == "none" else torch.empty_like(out)
     _gradient_kernel[(count,)](
-        gradient, out, inner, parts, rows, width, part, ACTIVATION=ACTIVATIONS[activation], R=r, C=c
+        gradient, out, inner, parts, rows, width, gradient_row, part, ACTIVATION=ACTIVATIONS[activation], R=r, C=c
     )
     return inner, column_sums(parts, dtype)
 
@@ -101,30 +106,44 @@ def _by_pixel(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-class AddBias(torch.autograd.Function):
-    """``apply(x, bias, other, activation)``: activation(x + bias) + other, over x (b c h w), which is channels last.
+def _row(x: Tensor) -> int | None:
+    """Values from one pixel of (b c h w) to the next, if its pixels lie evenly; a part of the channels does, too."""
+    height, width = x.shape[2:]
+    row = x.stride(3)
+    even = x.stride() == (height * width * row, 1, width * row, row)
+    return row if even and row >= x.shape[1] else None
 
-    ``activation``: none, relu or leaky, whose gradients the result tells; with ``other`` (or None) it is none.
+
+def _rows(x: Tensor) -> Tensor:
+    return _by_pixel(x).permute(0, 2, 3, 1)
+
+
+class AddBias(torch.autograd.Function):
+    """``apply(x, bias, activation, *others)``: activation(x + bias) + others, over x (b c h w), which is channels last.
+
+    ``activation``: none, relu or leaky, whose gradients the result tells; with one or two others it is none.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, other: Tensor | None, activation: Activation) -> Tensor:
+    def forward(ctx: Any, x: Tensor, bias: Tensor, activation: Activation, *others: Tensor) -> Tensor:
+        assert not others or activation == "none"
         rows = x.permute(0, 2, 3, 1)
-        extra = None if other is None else _by_pixel(other.to(x.dtype)).permute(0, 2, 3, 1)
-        add_table(rows, bias.detach(), activation=activation, other=extra)
+        extra = dict(zip(("other", "second"), (_rows(other.to(x.dtype)) for other in others), strict=False))
+        add_table(rows, bias.detach(), activation=activation, **extra)
         ctx.mark_dirty(x)
         ctx.activation, ctx.bias_type = activation, bias.dtype
-        ctx.other_type = None if other is None else other.dtype
+        ctx.other_types = [other.dtype for other in others]
         ctx.save_for_backward(*([x] if activation != "none" else []))
         return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.saved_tensors:
+            inner, sums = _gradients(gradients[0], ctx.saved_tensors[0], ctx.activation, ctx.bias_type)
+            return inner, sums, None
         gradient = _by_pixel(gradients[0])
-        out = ctx.saved_tensors[0] if ctx.saved_tensors else gradient
-        inner, sums = _gradients(gradient, out, ctx.activation, ctx.bias_type)
-        other = None if ctx.other_type is None else gradient.to(ctx.other_type)
-        return inner, sums, other, None
+        inner, sums = _gradients(gradient, gradient, ctx.activation, ctx.bias_type)
+        return inner, sums, None, *(gradient.to(kind) for kind in ctx.other_types)
 
 
 def convolve_rectified(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

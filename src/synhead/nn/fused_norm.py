@@ -17,7 +17,7 @@ from torch import Tensor
 
 from synhead.nn.fused_norm_kernels import apply_kernel, coefficients_kernel, partials_kernel, statistics_kernel
 
-__all__ = ["Affine", "FusedGroupNorm", "GroupNormOptions", "NormPlan"]
+__all__ = ["Affine", "FusedGroupNorm", "GroupNormOptions", "NormPlan", "Rows", "Saved"]
 
 _TILE = 4096
 _ROWS_PER_PART = 512
@@ -25,6 +25,26 @@ _PROGRAMS = 264  # that keep a large GPU busy, where there are pixels enough
 
 
 Affine = tuple[Tensor, Tensor, float]
+
+
+class Rows(NamedTuple):
+    """Channels (b c h w) of each pixel, and how many values lie from one pixel to the next: c, or more between others.
+
+    ``values`` may be a view, whose own strides tell nothing where a picture is one pixel wide.
+    """
+
+    values: Tensor
+    row: int
+
+
+class Saved(NamedTuple):
+    """What gradients are made of: x, the weight, the bias left out before or None, coefficients and moments."""
+
+    x: Tensor
+    weight: Tensor
+    before: Tensor | None
+    coefficients: Tensor
+    moments: Tensor
 
 
 class NormPlan:
@@ -41,12 +61,10 @@ class NormPlan:
         self.parts = triton.cdiv(self.pixels, self.part)
         self.total = float(self.size * self.pixels)
 
-    def partials(
-        self, x: Tensor, other: Tensor, gain: Tensor, offset: Tensor, *, swish: bool, backward: bool
-    ) -> Tensor:
+    def partials(self, x: Tensor, dz: Rows, gain: Tensor, offset: Tensor, *, swish: bool, backward: bool) -> Tensor:
         sums = torch.empty(self.items, self.parts, 2, self.channels, device=x.device, dtype=torch.float32)
         partials_kernel[(self.items, self.parts)](
-            x, other, gain, offset, sums, self.pixels, self.channels, self.pixels,
+            x, dz.values, gain, offset, sums, self.pixels, self.channels, dz.row,
             PART=self.part, SWISH=swish, BACKWARD=backward, R=self.r, C=self.c,
         )  # fmt: skip
         return sums
@@ -63,12 +81,44 @@ class NormPlan:
             BEFORE=before is not None, **self.per_group(),
         )  # fmt: skip
 
-    def apply(self, tensors: tuple[Tensor, ...], *, swish: bool, backward: bool, out_row: int | None = None) -> None:
-        """``out_row``: values from one pixel of the output to the next; None: its channels."""
-        out_row = self.channels if out_row is None else out_row
+    def apply(
+        self, x: Tensor, dy: Rows, out: Rows, coefficients: tuple[Tensor, ...], *, swish: bool, backward: bool
+    ) -> None:
+        """``coefficients``: gain, offset, slope and shift."""
         apply_kernel[(self.items, triton.cdiv(self.pixels, self.r))](
-            *tensors, self.pixels, self.channels, out_row, SWISH=swish, BACKWARD=backward, R=self.r, C=self.c
-        )
+            x, dy.values, out.values, *coefficients, self.pixels, self.channels, dy.row, out.row,
+            SWISH=swish, BACKWARD=backward, R=self.r, C=self.c,
+        )  # fmt: skip
+
+    def normalise(
+        self, x: Tensor, norm: Affine, before: Tensor | None, out: Rows, *, swish: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The norm of x + before into ``out``; its coefficients and moments."""
+        coefficients = torch.empty(3, self.items, self.channels, device=x.device, dtype=torch.float32)
+        moments = torch.empty(2, self.items, self.groups, device=x.device, dtype=torch.float32)
+        unread = Rows(x, self.channels)
+        sums = self.partials(x, unread, coefficients, coefficients, swish=swish, backward=False)
+        self.statistics(norm, sums, before, coefficients, moments)
+        gain, offset, _ = coefficients.unbind()
+        self.apply(x, unread, out, (gain, offset, gain, gain), swish=swish, backward=False)
+        return coefficients, moments
+
+    def gradients(self, saved: Saved, dy: Rows, *, swish: bool) -> tuple[Tensor, Tensor]:
+        """Of x; and of the weight, the bias and, if there is one, the bias before (2 or 3, c), float32."""
+        x, weight, before, coefficients, moments = saved
+        gain, offset, channel_sums = coefficients.unbind()
+        sums = self.partials(x, dy, gain, offset, swish=swish, backward=True)
+        found = torch.empty(5, self.items, self.channels, device=x.device, dtype=torch.float32)
+        slope, shift, dweight, dbias, dbefore = found.unbind()
+        coefficients_kernel[(self.items, self.groups)](
+            sums, weight if before is None else before, weight, moments[0], moments[1], channel_sums,
+            slope, shift, dweight, dbias, dbefore,
+            self.parts, self.channels, self.size, float(self.pixels), self.total,
+            BEFORE=before is not None, **self.per_group(),
+        )  # fmt: skip
+        dx = torch.empty_like(x)
+        self.apply(x, dy, Rows(dx, self.channels), (gain, offset, slope, shift), swish=swish, backward=True)
+        return dx, found[2 : 4 if before is None else 5].sum(dim=1)
 
     def per_group(self) -> dict[str, int]:
         return {"P": triton.next_power_of_2(self.parts), "G": triton.next_power_of_2(self.size)}
@@ -94,34 +144,16 @@ class FusedGroupNorm(torch.autograd.Function):
     ) -> Tensor:
         groups, eps, swish = options
         x = x.contiguous(memory_format=torch.channels_last)
-        plan = NormPlan(x, groups)
-        coefficients = torch.empty(3, plan.items, plan.channels, device=x.device, dtype=torch.float32)
-        moments = torch.empty(2, plan.items, groups, device=x.device, dtype=torch.float32)
-        sums = plan.partials(x, x, coefficients, coefficients, swish=swish, backward=False)
-        plan.statistics((weight, bias, eps), sums, before, coefficients, moments)
         out = torch.empty_like(x)
-        gain, offset, _ = coefficients.unbind()
-        plan.apply((x, x, out, gain, offset, gain, gain), swish=swish, backward=False)
-        ctx.save_for_backward(x, weight, coefficients, moments, *([] if before is None else [before]))
+        made = NormPlan(x, groups).normalise(x, (weight, bias, eps), before, Rows(out, x.shape[1]), swish=swish)
+        ctx.save_for_backward(x, weight, before, *made)
         ctx.groups, ctx.swish = groups, swish
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, coefficients, moments, *before = ctx.saved_tensors
-        dy = gradients[0].to(x.dtype).contiguous(memory_format=torch.channels_last)
-        plan = NormPlan(x, ctx.groups)
-        gain, offset, channel_sums = coefficients.unbind()
-        sums = plan.partials(x, dy, gain, offset, swish=ctx.swish, backward=True)
-        found = torch.empty(5, plan.items, plan.channels, device=x.device, dtype=torch.float32)
-        slope, shift, dweight, dbias, dbefore = found.unbind()
-        coefficients_kernel[(plan.items, plan.groups)](
-            sums, before[0] if before else weight, weight, moments[0], moments[1], channel_sums,
-            slope, shift, dweight, dbias, dbefore,
-            plan.parts, plan.channels, plan.size, float(plan.pixels), plan.total,
-            BEFORE=bool(before), **plan.per_group(),
-        )  # fmt: skip
-        dx = torch.empty_like(x)
-        plan.apply((x, dy, dx, gain, offset, slope, shift), swish=ctx.swish, backward=True)
-        affine = found[2 : 5 if before else 4].sum(dim=1).to(weight.dtype)
-        return dx, affine[0], affine[1], affine[2] if before else None, None
+        saved = Saved(*ctx.saved_tensors)
+        dy = gradients[0].to(saved.x.dtype).contiguous(memory_format=torch.channels_last)
+        dx, affine = NormPlan(saved.x, ctx.groups).gradients(saved, Rows(dy, dy.shape[1]), swish=ctx.swish)
+        affine = affine.to(saved.weight.dtype)
+        return dx, affine[0], affine[1], None if saved.before is None else affine[2], None

@@ -19,14 +19,17 @@ def partials_kernel(
     parts,
     pixels,
     channels,
-    rows,
+    dz_row,
     PART: tl.constexpr,
     SWISH: tl.constexpr,
     BACKWARD: tl.constexpr,
     R: tl.constexpr,
     C: tl.constexpr,
 ):
-    """Per (item, part) and channel: sums of x and x^2 (forward) or of dz and dz * x (backward)."""
+    """Per (item, part) and channel: sums of x and x^2 (forward) or of dz and dz * x (backward).
+
+    ``dz_row``: values from one pixel of dz to the next.
+    """
     item, part = tl.program_id(0), tl.program_id(1)
     column = tl.arange(0, C)
     inside = column < channels
@@ -36,11 +39,11 @@ def partials_kernel(
         b = tl.load(offset + item * channels + column, mask=inside, other=0.0)
     for start in range(0, PART, R):
         row = part * PART + start + tl.arange(0, R)
-        mask = (row < rows)[:, None] & inside[None, :]
-        place = (item.to(tl.int64) * pixels + row)[:, None] * channels + column[None, :]
-        value = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
+        mask = (row < pixels)[:, None] & inside[None, :]
+        pixel = (item.to(tl.int64) * pixels + row)[:, None]
+        value = tl.load(x + pixel * channels + column[None, :], mask=mask, other=0.0).to(tl.float32)
         if BACKWARD:
-            grad = tl.load(dz_or_x + place, mask=mask, other=0.0).to(tl.float32)
+            grad = tl.load(dz_or_x + pixel * dz_row + column[None, :], mask=mask, other=0.0).to(tl.float32)
             if SWISH:
                 z = value * a[None, :] + b[None, :]
                 s = tl.sigmoid(z)
@@ -166,25 +169,29 @@ def apply_kernel(
     shift,
     pixels,
     channels,
+    dy_row,
     out_row,
     SWISH: tl.constexpr,
     BACKWARD: tl.constexpr,
     R: tl.constexpr,
     C: tl.constexpr,
 ):
-    """Forward: y = swish(x * gain + offset). Backward: dx = gain * dz + slope * x + shift."""
+    """Forward: y = swish(x * gain + offset). Backward: dx = gain * dz + slope * x + shift.
+
+    ``dy_row``, ``out_row``: values from one pixel of dy or out to the next.
+    """
     item = tl.program_id(0)
     row = tl.program_id(1) * R + tl.arange(0, R)
     column = tl.arange(0, C)
     inside = column < channels
     mask = (row < pixels)[:, None] & inside[None, :]
-    place = (item.to(tl.int64) * pixels + row)[:, None] * channels + column[None, :]
-    value = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
+    pixel = (item.to(tl.int64) * pixels + row)[:, None]
+    value = tl.load(x + pixel * channels + column[None, :], mask=mask, other=0.0).to(tl.float32)
     a = tl.load(gain + item * channels + column, mask=inside, other=0.0)[None, :]
     b = tl.load(offset + item * channels + column, mask=inside, other=0.0)[None, :]
     z = value * a + b
     if BACKWARD:
-        grad = tl.load(dy + place, mask=mask, other=0.0).to(tl.float32)
+        grad = tl.load(dy + pixel * dy_row + column[None, :], mask=mask, other=0.0).to(tl.float32)
         if SWISH:
             s = tl.sigmoid(z)
             grad = grad * s * (1 + z * (1 - s))
@@ -195,5 +202,4 @@ def apply_kernel(
         result = z * tl.sigmoid(z)
     else:
         result = z
-    place = (item.to(tl.int64) * pixels + row)[:, None] * out_row + column[None, :]
-    tl.store(out + place, result.to(out.dtype.element_ty), mask=mask)
+    tl.store(out + pixel * out_row + column[None, :], result.to(out.dtype.element_ty), mask=mask)

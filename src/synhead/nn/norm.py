@@ -43,6 +43,18 @@ def normalise_swish(
     return F.silu(norm(x), inplace=not torch.is_grad_enabled())  # swish's gradient needs its input
 
 
+def normalise_swish_joined(
+    norm: nn.GroupNorm, left: Float[Tensor, "b c h w"], right: Float[Tensor, "b c h w"], dtype: torch.dtype
+) -> Float[Tensor, "b c2 h w"]:
+    """``swish(norm(both side by side))`` on the kernels, in half precision; an even number of groups."""
+    from synhead.nn.fused_joined_norm import JoinedGroupNorm  # noqa: PLC0415
+    from synhead.nn.fused_norm import GroupNormOptions  # noqa: PLC0415
+
+    options = GroupNormOptions(norm.num_groups, norm.eps, swish=True)
+    out: Tensor = JoinedGroupNorm.apply(left.to(dtype), right.to(dtype), norm.weight, norm.bias, options)  # type: ignore[no-untyped-call]
+    return out
+
+
 def normalise_rows(norm: nn.LayerNorm, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
     """``norm(x)``."""
     dtype = half_kernels(x)

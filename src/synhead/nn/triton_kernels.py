@@ -40,9 +40,19 @@ def activated(value, ACTIVATION: tl.constexpr):
 
 @triton.jit
 def _table_kernel(
-    x, other, table, out, rows, width, ACTIVATION: tl.constexpr, OTHER: tl.constexpr, R: tl.constexpr, C: tl.constexpr
+    x,
+    other,
+    second,
+    table,
+    out,
+    rows,
+    width,
+    ACTIVATION: tl.constexpr,
+    OTHERS: tl.constexpr,
+    R: tl.constexpr,
+    C: tl.constexpr,
 ):
-    """activation(x + table) + other, ``table`` the same for every row."""
+    """activation(x + table) + other + second, of which OTHERS are there; ``table`` is the same for every row."""
     row = tl.program_id(0) * R + tl.arange(0, R)
     column = tl.program_id(1) * C + tl.arange(0, C)
     mask = (row < rows)[:, None] & (column < width)[None, :]
@@ -50,8 +60,10 @@ def _table_kernel(
     value = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
     value += tl.load(table + column, mask=column < width, other=0.0).to(tl.float32)[None, :]
     value = activated(value, ACTIVATION)
-    if OTHER:
+    if OTHERS > 0:
         value += tl.load(other + place, mask=mask, other=0.0).to(tl.float32)
+    if OTHERS > 1:
+        value += tl.load(second + place, mask=mask, other=0.0).to(tl.float32)
     tl.store(out + place, value.to(out.dtype.element_ty), mask=mask)
 
 
@@ -150,15 +162,19 @@ def add_table(
     *,
     activation: Activation = "none",
     other: Float[Tensor, "*b n"] | None = None,
+    second: Float[Tensor, "*b n"] | None = None,
 ) -> Float[Tensor, "*b n"]:
-    """``activation(x + table) + other``, over ``x``, which must lie without gaps; ``table``: a bias, or positions."""
+    """``activation(x + table) + other + second``, over ``x``; ``table``: a bias, or positions.
+
+    All lie without gaps; ``second`` only beside ``other``.
+    """
     width = len(table)
     rows = x.numel() // width
     c = min(triton.next_power_of_2(width), _TILE)
     r = max(1, _TILE // c)
     _table_kernel[(triton.cdiv(rows, r), triton.cdiv(width, c))](
-        x, x if other is None else other, table, x, rows, width,
-        ACTIVATION=ACTIVATIONS[activation], OTHER=other is not None, R=r, C=c,
+        x, x if other is None else other, x if second is None else second, table, x, rows, width,
+        ACTIVATION=ACTIVATIONS[activation], OTHERS=(other is not None) + (second is not None), R=r, C=c,
     )  # fmt: skip
     return x
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from synhead.nn.fused_norm import Affine, NormPlan
+from synhead.nn.fused_norm import NormPlan, Rows
 
 __all__ = ["group_norm", "group_norm_joined"]
-
-
-class _Target(NamedTuple):
-    """Where a norm writes, and how many values lie from one pixel to the next."""
-
-    out: Tensor
-    row: int
 
 
 def group_norm(
@@ -29,7 +21,7 @@ def group_norm(
     """
     out = x if inplace else torch.empty_like(x)
     affine = (norm.weight, norm.bias, norm.eps)
-    _normalise(x, NormPlan(x, norm.num_groups), affine, before, _Target(out, x.shape[1]), swish=swish)
+    NormPlan(x, norm.num_groups).normalise(x, affine, before, Rows(out, x.shape[1]), swish=swish)
     return out
 
 
@@ -44,15 +36,6 @@ def group_norm_joined(norm: nn.GroupNorm, parts: Sequence[Tensor], *, swish: boo
         columns = slice(start, start + part.shape[1])
         affine = (norm.weight[columns], norm.bias[columns], norm.eps)
         plan = NormPlan(part, part.shape[1] // size)
-        _normalise(part, plan, affine, None, _Target(out[:, columns], channels), swish=swish)
+        plan.normalise(part, affine, None, Rows(out[:, columns], channels), swish=swish)
         start += part.shape[1]
     return out
-
-
-def _normalise(x: Tensor, plan: NormPlan, norm: Affine, before: Tensor | None, into: _Target, *, swish: bool) -> None:
-    coefficients = torch.empty(3, plan.items, plan.channels, device=x.device, dtype=torch.float32)
-    moments = torch.empty(2, plan.items, plan.groups, device=x.device, dtype=torch.float32)
-    sums = plan.partials(x, x, coefficients, coefficients, swish=swish, backward=False)
-    plan.statistics(norm, sums, before, coefficients, moments)
-    gain, offset, _ = coefficients.unbind()
-    plan.apply((x, x, into.out, gain, offset, gain, gain), swish=swish, backward=False, out_row=into.row)
