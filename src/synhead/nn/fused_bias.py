@@ -73,7 +73,7 @@ def _gradients(gradient: Tensor, out: Tensor, activation: Activation) -> tuple[T
 
 
 def channel_sums(gradient: Tensor) -> Tensor:
-    """Sums over batch and pixels of (b c h w), channels last, in float32."""
+    """Sums over batch and pixels of (b c h w), channels last, or over the rows of (n c), without gaps; in float32."""
     return _gradients(gradient, gradient, "none")[1]
 
 
