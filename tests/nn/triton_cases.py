@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 if not torch.cuda.is_available():
@@ -36,8 +37,10 @@ from synhead.model import appearance_compensation
 from synhead.model.talking_head import TalkingHead
 from synhead.nn import blocks, conv, together
 from synhead.nn import norm as norm_module
+from synhead.nn.attention import MultiHeadAttention
 from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample
+from synhead.nn.fused_attention import NarrowAttention
 from synhead.nn.fused_bias import AddBias, RectifiedConvolution
 from synhead.nn.fused_distance import MeanDistances
 from synhead.nn.fused_joined_norm import JoinedGroupNorm
@@ -233,6 +236,7 @@ def training() -> Iterator[tuple[str, float]]:
     """A whole training pass in float32 on all kernels: pictures, and the gradient of every parameter."""
     config = replace(preset("tiny"), blend=True)
     model = varied(config).to(DEVICE).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    torch.manual_seed(1)  # pictures by which no rectifier's input is zero but for rounding
     images = [torch.rand(2, 3, 64, 64, device=DEVICE) * 2 - 1 for _ in range(3)]
     found = []
     for kernels in (False, True):
@@ -458,6 +462,69 @@ def shared(key: Tensor) -> tuple[Tensor, Tensor]:
     return key[:1], key[1:].contiguous()
 
 
+def attention_gradients() -> Iterator[tuple[str, float]]:
+    """Over tokens themselves, with and without ignored keys, and over a context of one item and of several."""
+    for width, tokens in ((4, 70), (8, 128), (16, 33), (24, 65), (32, 130)):
+        wide, lost = 3 * width, torch.rand(2, tokens, device=DEVICE) < 0.5
+        lost[0, : tokens - 5] = True  # whole tiles of it
+        lost[:, -1] = False
+        for name, ignored in (("own", None), ("masked", lost)):
+            parts = random(2, tokens, 2 * wide)
+            if ignored is not None:
+                parts[..., wide:][ignored] *= 100  # what is ignored is beyond the range of exponentials
+            packed, value = parts.requires_grad_(), random(2, tokens, wide).requires_grad_()
+            query, key, values = (heads(part) for part in (*packed.chunk(2, dim=-1), value))
+            wanted = joined_attention(query, key, values, ignored)
+            found = NarrowAttention.apply(packed, None, value, 3, ignored)
+            yield from compared(f"attention with gradients {name} {width}", found, wanted, (packed, value))
+        for batch in (1, 3):
+            query, context = (
+                random(*size).requires_grad_() for size in ((batch, tokens, wide), (tokens + 99, 2 * wide))
+            )
+            key, values = (heads(part[None])[0, :, 3 : tokens + 40] for part in context.chunk(2, dim=-1))
+            wanted = joined_attention(heads(query), key.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1))
+            found = NarrowAttention.apply(query, key, values, 3, None)
+            yield from compared(f"attention with gradients one {width} {batch}", found, wanted, (query, context))
+
+
+def heads(x: Tensor) -> Tensor:
+    """Three of them."""
+    return rearrange(x, "b n (h d) -> b h n d", h=3)
+
+
+def joined_attention(query: Tensor, key: Tensor, value: Tensor, ignored: Tensor | None = None) -> Tensor:
+    """PyTorch's."""
+    mask = None if ignored is None else ~ignored[:, None, None, :]
+    return F.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
+
+
+def compared(name: str, found: Tensor, wanted: Tensor, leaves: tuple[Tensor, ...]) -> Iterator[tuple[str, float]]:
+    """Values and gradients."""
+    yield name, error(found, wanted)
+    seed = random(*found.shape)
+    ours, theirs = (torch.autograd.grad((out * seed).sum(), leaves, retain_graph=True) for out in (found, wanted))
+    for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        yield f"{name}, gradient {i}", error(a, b)
+
+
+def retrieving() -> Iterator[tuple[str, float]]:
+    """Whole attentions with narrow and wide heads: inputs, positions, codes and weights have their gradients."""
+    for width in (16, 80):
+        module = MultiHeadAttention(width, 2).to(DEVICE)
+        nn.init.normal_(module.in_proj.bias)
+        tokens, position, codes = (random(*shape, width).requires_grad_() for shape in ((3, 9), (9,), (11,)))
+        ignored = torch.zeros(3, 9, dtype=torch.bool, device=DEVICE)
+        ignored[1, 2:5] = True
+        leaves = (tokens, position, codes, *module.parameters())
+        results = []
+        for kernels in (False, True):
+            with everywhere() if kernels else nullcontext():
+                key, value = (part[:, 1:9] for part in module.memory(codes))
+                own = module.self_attend(tokens, position, ignored)
+                results.append(own * module.cross_attend(tokens, position, key, value))
+        yield from compared(f"retrieval {width}", results[1], results[0], leaves)
+
+
 def convolutions() -> Iterator[tuple[str, float]]:
     """Sizes that fill no tile; with and without a sum, products, activations."""
     for inputs, outputs, height, width in ((16, 32, 9, 40), (32, 16, 5, 33), (32, 64, 4, 32)):
@@ -527,7 +594,7 @@ if __name__ == "__main__":
     with torch.no_grad():
         found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
     groups = (norms, joined_norms, biases, samples, distances, resizing, enlarging, row_norms, rectifying, layers)
-    for cases in (*groups, modulation_gradients, pooling):
+    for cases in (*groups, modulation_gradients, pooling, attention_gradients, retrieving):
         found |= dict(cases())
     found |= dict(training())
     found |= dict(whole()) if "--kernels" not in sys.argv else {}

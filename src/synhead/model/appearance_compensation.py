@@ -11,6 +11,7 @@ from synhead.geometry.warp import resize_grid
 from synhead.model.codebook import Codebook, RetrievalTransformer
 from synhead.nn.attention import attendable
 from synhead.nn.conv import training_kernels
+from synhead.nn.linear import Linear
 from synhead.nn.windows import join_windows, part_windows
 from synhead.types import CodeMemory, Quantized
 
@@ -22,8 +23,8 @@ class PatchProjection(nn.Module):
         super().__init__()
         self.patch = patch
         # At patch 1 the published code has 1 x 1 convolutions; a linear layer on tokens is the same map.
-        self.embed = nn.Linear(patch * patch * channels, width)
-        self.restore = nn.Linear(width, patch * patch * channels)
+        self.embed = Linear(patch * patch * channels, width)
+        self.restore = Linear(width, patch * patch * channels)
 
     def to_tokens(self, feature: Float[Tensor, "b c s s"]) -> Float[Tensor, "b n d"]:
         """Row-major tokens; inside a patch: row, column, channel fastest."""

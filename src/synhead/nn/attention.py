@@ -11,8 +11,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from synhead.nn.blocks import conv3x3
+from synhead.nn.conv import training_kernels
+from synhead.nn.linear import Linear, add_position, linear
 from synhead.nn.norm import normalise_rows
 
+_NARROW = 32  # channels of a head up to which our kernel with gradients is the faster one
 _HEAD = 8  # a head's channels are filled up to a multiple of this where kernels want them aligned
 
 
@@ -23,7 +26,7 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.in_proj = nn.Linear(width, 3 * width)
-        self.out_proj = nn.Linear(width, width)
+        self.out_proj = Linear(width, width)
         nn.init.xavier_uniform_(self.in_proj.weight)
         nn.init.zeros_(self.in_proj.bias)
         nn.init.zeros_(self.out_proj.bias)
@@ -37,7 +40,12 @@ class MultiHeadAttention(nn.Module):
 
     def memory(self, context: Float[Tensor, "m c"]) -> tuple[Float[Tensor, "heads m d"], Float[Tensor, "heads m d"]]:
         """Keys and values of a context shared by the batch; computed once, used at every scale."""
-        key, value = self._project(context, 1, 2).chunk(2, dim=-1)
+        if training_kernels(context) is None:
+            key, value = self._project(context, 1, 2).chunk(2, dim=-1)
+        else:
+            width = context.shape[-1]
+            packed = linear(context, self.in_proj.weight[width:], self.in_proj.bias[width:])
+            key, value = rearrange(packed, "m (p h d) -> p h m d", p=2, h=self.heads)
         return key, value
 
     def self_attend(
@@ -47,6 +55,12 @@ class MultiHeadAttention(nn.Module):
         ignored: Bool[Tensor, "b n"] | None,
     ) -> Float[Tensor, "b n c"]:
         """Query = key = tokens + position, value = tokens; keys where ``ignored`` is true are not attended to."""
+        if training_kernels(tokens) is not None:
+            sizes = (2 * tokens.shape[-1], tokens.shape[-1])
+            weights, biases = self.in_proj.weight.split(sizes), self.in_proj.bias.split(sizes)
+            first = linear(add_position(tokens, position), weights[0], biases[0])
+            second = linear(tokens, weights[1], biases[1])
+            return self._out(attend_training(first, None, second, self.heads, ignored))
         query, key = self._project(tokens + position, 0, 2).chunk(2, dim=-1)
         value = self._project(tokens, 2, 1)
         mask = None if ignored is None else ~ignored[:, None, None, :]
@@ -60,14 +74,20 @@ class MultiHeadAttention(nn.Module):
         value: Float[Tensor, "heads m d"],
     ) -> Float[Tensor, "b n c"]:
         """Query = tokens + position; keys and values from :meth:`memory`, the same for the whole batch."""
+        batch, _, width = tokens.shape
+        if training_kernels(tokens) is not None:
+            query = linear(add_position(tokens, position), self.in_proj.weight[:width], self.in_proj.bias[:width])
+            return self._out(attend_training(query, key, value, self.heads))
         # One context for the batch: its tokens may as well be one long sequence, so that keys are read once.
-        batch = tokens.shape[0]
         query = rearrange(self._project(tokens + position, 0, 1), "b h n d -> 1 h (b n) d")
         attended = attend(query, key[None].to(query.dtype), value[None].to(query.dtype))
         return self._merge(rearrange(attended, "1 h (b n) d -> b h n d", b=batch))
 
     def _merge(self, attended: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
-        out: Tensor = self.out_proj(rearrange(attended, "b h n d -> b n (h d)"))
+        return self._out(rearrange(attended, "b h n d -> b n (h d)"))
+
+    def _out(self, joined: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        out: Tensor = self.out_proj(joined)
         return out
 
 
@@ -148,6 +168,37 @@ def attend(
             torch.softmax(scores, -1, out=scores)
             torch.mm(scores, value[item, head], out=out[item, head])
     return out
+
+
+def attend_training(
+    first: Float[Tensor, "b n e"],
+    key: Float[Tensor, "heads m d"] | None,
+    value: Float[Tensor, "b n c"] | Float[Tensor, "heads m d"],
+    heads: int,
+    ignored: Bool[Tensor, "b n"] | None = None,
+) -> Float[Tensor, "b n c"]:
+    """Attention with gradients where kernels apply, heads joined again.
+
+    Over tokens themselves ``first`` is queries beside keys (b n 2c), ``key`` None, ``value`` (b n c); over a context of
+    the whole batch it is queries (b n c), ``key`` and ``value`` (heads m d).
+    """
+    value = value.to(first.dtype)
+    key = None if key is None else key.to(first.dtype)
+    if first.shape[-1] // heads <= (_NARROW if key is not None else 2 * _NARROW):
+        from synhead.nn.fused_attention import NarrowAttention  # noqa: PLC0415 - Triton exists on GPU builds only
+
+        out: Tensor = NarrowAttention.apply(first, key, value, heads, ignored)  # type: ignore[no-untyped-call]
+        return out
+    if key is None:
+        query, key = rearrange(first, "b n (p h d) -> p b h n d", p=2, h=heads)
+        value = rearrange(value, "b n (h d) -> b h n d", h=heads)
+    else:
+        query = rearrange(first, "b n (h d) -> b h n d", h=heads)
+        # Of every item: the libraries' backward divides its work by items and keys, not by queries.
+        key, value = (part.expand(len(first), -1, -1, -1) for part in (key, value))
+    mask = None if ignored is None else ~ignored[:, None, None, :]
+    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return rearrange(attended, "b h n d -> b n (h d)")
 
 
 class RetrievalLayer(nn.Module):

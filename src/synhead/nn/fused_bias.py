@@ -98,7 +98,7 @@ def _gradients(gradient: Tensor, out: Tensor, activation: Activation, dtype: tor
 
 
 def channel_sums(gradient: Tensor, dtype: torch.dtype) -> Tensor:
-    """Sums over batch and pixels of (b c h w), channels last, made in float32."""
+    """Sums over batch and pixels of (b c h w), channels last, or over the rows of (n c), without gaps; by float32."""
     return _gradients(gradient, gradient, "none", dtype)[1]
 
 
@@ -108,6 +108,8 @@ def _by_pixel(x: Tensor) -> Tensor:
 
 def _row(x: Tensor) -> int | None:
     """Values from one pixel of (b c h w) to the next, if its pixels lie evenly; a part of the channels does, too."""
+    if x.ndim == 2:
+        return x.stride(0) if x.stride(1) == 1 else None
     height, width = x.shape[2:]
     row = x.stride(3)
     even = x.stride() == (height * width * row, 1, width * row, row)
