@@ -294,6 +294,7 @@ def norms() -> Iterator[tuple[str, float]]:
             error(group_norm(norm, x.clone(), swish=True, inplace=True), F.silu(norm(x))),
         )
         yield from gradients(norm, x)
+        yield from handed_through(norm, x)
         left, right = x.chunk(2, dim=1)
         parts = [part.contiguous(memory_format=torch.channels_last) for part in (left, right)]
         yield f"group norm of parts {channels}", error(group_norm_joined(norm, parts, swish=True), F.silu(norm(x)))
@@ -331,6 +332,40 @@ def gradients(norm: nn.GroupNorm, x: Tensor) -> Iterator[tuple[str, float]]:
         if name == "before" and norm.num_groups == x.shape[1]:
             continue  # zero but for rounding: the norm takes out any constant of a channel
         yield f"gradient of {name}, biased {x.shape[1]}", error(a, b)
+
+
+def handed_through(norm: nn.GroupNorm, x: Tensor) -> Iterator[tuple[str, float]]:
+    """Two readers of x, whose gradient lies as the norm does, by colour or between others; one reader alone."""
+    leaf, channels = x.clone().requires_grad_(), x.shape[1]
+    seed, by_colour = random(*x.shape), random(*x.shape)
+    seeds = random(2, 3 + channels, *x.shape[2:]).contiguous(memory_format=torch.channels_last)
+    leaves = (leaf, norm.weight, norm.bias)
+    readers: dict[str, Callable[[Tensor], Tensor]] = {
+        "by pixel": lambda part: part.square(),
+        "by colour": lambda part: part * by_colour,
+        "sum": lambda part: part.sum(),
+        "between others": lambda part: torch.cat([x[:, :3], part], dim=1) * seeds,
+    }
+    for swish in (True, False):
+        options = GroupNormOptions(norm.num_groups, norm.eps, swish, through=True)
+        wanted_out = F.silu(norm(leaf)) if swish else norm(leaf)
+        found_out, through = FusedGroupNorm.apply(leaf, norm.weight, norm.bias, None, options)
+        yield f"handed through {channels} {swish}", error(through, x)
+        for name, reader in readers.items():
+            found, wanted = (
+                torch.autograd.grad((out * seed).sum() + reader(read).sum(), leaves, retain_graph=True)
+                for out, read in ((found_out, through), (wanted_out, leaf))
+            )
+            for which, a, b in zip(("x", "weight", "bias"), found, wanted, strict=True):
+                yield f"handed through {channels} {swish}, {name}, gradient of {which}", error(a, b)
+        for name, found_loss, wanted_loss in (
+            ("norm alone", (found_out * seed).sum(), (wanted_out * seed).sum()),
+            ("through alone", (through * seed).sum(), (leaf * seed).sum()),
+        ):
+            found, wanted = (
+                torch.autograd.grad(loss, leaf, retain_graph=True)[0] for loss in (found_loss, wanted_loss)
+            )
+            yield f"handed through {channels} {swish}, {name}, gradient of x", error(found, wanted)
 
 
 def biases() -> Iterator[tuple[str, float]]:
@@ -381,9 +416,21 @@ def joined_norms() -> Iterator[tuple[str, float]]:
             found = JoinedGroupNorm.apply(left, right, norm.weight, norm.bias, options)
             yield name, error(found, wanted)
             leaves = (left, right, norm.weight, norm.bias)
-            ours, theirs = (torch.autograd.grad((out * seed).sum(), leaves) for out in (found, wanted))
+            ours, theirs = (
+                torch.autograd.grad((out * seed).sum(), leaves, retain_graph=True) for out in (found, wanted)
+            )
             for which, a, b in zip(("left", "right", "weight", "bias"), ours, theirs, strict=True):
                 yield f"{name}, gradient of {which}", error(a, b)
+            found, *handed = JoinedGroupNorm.apply(*leaves, options._replace(through=True))
+            for used in ((0, 1), (0,), (1,)):
+                ours, theirs = (
+                    torch.autograd.grad(
+                        (out * seed).sum() + sum(halves[i].square().sum() for i in used), leaves, retain_graph=True
+                    )
+                    for out, halves in ((found, handed), (wanted, (left, right)))
+                )
+                for which, a, b in zip(("left", "right", "weight", "bias"), ours, theirs, strict=True):
+                    yield f"{name}, through {used}, gradient of {which}", error(a, b)
 
 
 def modulation_gradients() -> Iterator[tuple[str, float]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from synhead.geometry.precision import autocast_dtype, full_precision
 from synhead.nn.conv import Conv2d, add_bias, training_kernels, unbiased
-from synhead.nn.norm import normalise, normalise_swish, normalise_swish_joined
+from synhead.nn.norm import normalise_swish, normalise_swish_joined, normalise_through
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
@@ -51,8 +51,8 @@ class ResBlock(nn.Module):
 
     def _fused(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """The same for training: the first bias inside the second norm, the others in one pass with the sum."""
-        shortcut = unbiased(self.shortcut, x) if isinstance(self.shortcut, nn.Conv2d) else x
-        return self._rest(normalise_swish(self.norm1, x), shortcut)
+        normed, x = normalise_through(self.norm1, x, swish=True)
+        return self._rest(normed, unbiased(self.shortcut, x) if isinstance(self.shortcut, nn.Conv2d) else x)
 
     def joined(self, left: Float[Tensor, "b c h w"], right: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """The block of ``torch.cat([left, right], dim=1)``, which training on the kernels does not make."""
@@ -60,8 +60,9 @@ class ResBlock(nn.Module):
         if dtype is None or self.norm1.num_groups % 2 or not isinstance(self.shortcut, nn.Conv2d):
             out: Tensor = self(torch.cat([left, right], dim=1))
             return out
-        shortcuts = [F.conv2d(x, w) for x, w in zip((left, right), self.shortcut.weight.chunk(2, dim=1), strict=True)]
-        return self._rest(normalise_swish_joined(self.norm1, left, right, dtype), *shortcuts)
+        normed, *halves = normalise_swish_joined(self.norm1, left, right, dtype)
+        shortcuts = [F.conv2d(x, w) for x, w in zip(halves, self.shortcut.weight.chunk(2, dim=1), strict=True)]
+        return self._rest(normed, *shortcuts)
 
     def _rest(self, normed: Float[Tensor, "b c h w"], *shortcuts: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
         """From the first convolution on; ``shortcuts``: without their bias."""
@@ -87,7 +88,7 @@ class AttentionBlock(nn.Module):
         self.out = Conv2d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        hidden = normalise(self.norm, x)
+        hidden, x = normalise_through(self.norm, x, swish=False)
         query, key, value = (
             rearrange(project(hidden), "b c h w -> b 1 (h w) c") for project in (self.query, self.key, self.value)
         )

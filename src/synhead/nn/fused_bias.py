@@ -19,6 +19,7 @@ from synhead.geometry.triton_there import rectifies
 from synhead.nn.triton_kernels import ACTIVATIONS, Activation, add_table
 
 __all__ = ["AddBias", "RectifiedConvolution", "channel_sums", "column_sums", "convolve_rectified", "input_gradient"]
+__all__ += ["pixel_row"]
 
 _TILE = 4096
 _PROGRAMS = 528
@@ -81,7 +82,7 @@ def column_sums(parts: Tensor, dtype: torch.dtype) -> Tensor:
 def _gradients(gradient: Tensor, out: Tensor, activation: Activation, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Behind the activation, and its sum for each channel. ``out`` (b c h w) is channels last."""
     width = gradient.shape[1]
-    gradient_row = _row(gradient)
+    gradient_row = pixel_row(gradient)
     if gradient_row is None:
         gradient, gradient_row = _by_pixel(gradient), width
     rows = gradient.numel() // width
@@ -106,7 +107,7 @@ def _by_pixel(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _row(x: Tensor) -> int | None:
+def pixel_row(x: Tensor) -> int | None:
     """Values from one pixel of (b c h w) to the next, if its pixels lie evenly; a part of the channels does, too."""
     if x.ndim == 2:
         return x.stride(0) if x.stride(1) == 1 else None

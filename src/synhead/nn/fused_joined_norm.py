@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synhead.nn.fused_norm import GroupNormOptions, NormPlan, Rows, Saved
+from synhead.nn.fused_norm import Gradients, GroupNormOptions, NormPlan, Rows, Saved, rows_of
 
 __all__ = ["JoinedGroupNorm"]
 
@@ -20,13 +20,14 @@ class JoinedGroupNorm(torch.autograd.Function):
     """``apply(left, right, weight, bias, options)``: the norm of both (b c h w) side by side (b 2c h w).
 
     Both of one half precision on a GPU, the result channels last; the groups are even in number, c to each half.
+    With ``through`` the norm, left and right, as of :class:`~synhead.nn.fused_norm.FusedGroupNorm`.
     """
 
     @staticmethod
     def forward(
         ctx: Any, left: Tensor, right: Tensor, weight: Tensor, bias: Tensor, options: GroupNormOptions
-    ) -> Tensor:
-        groups, eps, swish = options
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        groups, eps, swish, through = options
         assert groups % 2 == 0
         channels = left.shape[1]
         left, right = (x.contiguous(memory_format=torch.channels_last) for x in (left, right))
@@ -38,17 +39,23 @@ class JoinedGroupNorm(torch.autograd.Function):
             made += NormPlan(x, groups // 2).normalise(x, (w, b, eps), None, rows, swish=swish)
         ctx.save_for_backward(left, right, weight, *made)
         ctx.groups, ctx.swish = groups, swish
-        return out
+        ctx.set_materialize_grads(False)
+        return (out, left, right) if through else out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dy: Tensor | None, *through: Tensor | None) -> tuple[Tensor | None, ...]:
+        halves = through or (None, None)
+        if dy is None:
+            return *halves, None, None, None
         left, right, weight, *made = ctx.saved_tensors
-        dy = gradients[0].to(left.dtype).contiguous(memory_format=torch.channels_last)
+        dy = dy.to(left.dtype).contiguous(memory_format=torch.channels_last)
         found: list[tuple[Tensor, Tensor]] = []
         for i, x in enumerate((left, right)):
             saved = Saved(x, weight.chunk(2)[i], None, *made[2 * i : 2 * i + 2])
             rows = Rows(dy.chunk(2, dim=1)[i], dy.shape[1])
-            found.append(NormPlan(x, ctx.groups // 2).gradients(saved, rows, swish=ctx.swish))
+            further = halves[i]
+            given = Gradients(rows, None if further is None else rows_of(further, x.dtype))
+            found.append(NormPlan(x, ctx.groups // 2).gradients(saved, given, swish=ctx.swish))
         (dleft, own), (dright, other) = found
         dweight, dbias = torch.cat([own, other], dim=1).to(weight.dtype)
         return dleft, dright, dweight, dbias, None

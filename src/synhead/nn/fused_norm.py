@@ -15,9 +15,10 @@ import torch
 import triton
 from torch import Tensor
 
+from synhead.nn.fused_bias import pixel_row
 from synhead.nn.fused_norm_kernels import apply_kernel, coefficients_kernel, partials_kernel, statistics_kernel
 
-__all__ = ["Affine", "FusedGroupNorm", "GroupNormOptions", "NormPlan", "Rows", "Saved"]
+__all__ = ["Affine", "FusedGroupNorm", "Gradients", "GroupNormOptions", "NormPlan", "Rows", "Saved", "rows_of"]
 
 _TILE = 4096
 _ROWS_PER_PART = 512
@@ -35,6 +36,22 @@ class Rows(NamedTuple):
 
     values: Tensor
     row: int
+
+
+class Gradients(NamedTuple):
+    """Of the norm, and what else x's gradient is to hold, or None."""
+
+    dy: Rows
+    through: Rows | None = None
+
+
+def rows_of(gradient: Tensor, dtype: torch.dtype) -> Rows:
+    """A gradient (b c h w) where it lies, if that can be read by pixels, or a copy."""
+    gradient = gradient.to(dtype)
+    row = pixel_row(gradient)
+    if row is None:
+        return Rows(gradient.contiguous(memory_format=torch.channels_last), gradient.shape[1])
+    return Rows(gradient, row)
 
 
 class Saved(NamedTuple):
@@ -82,12 +99,16 @@ class NormPlan:
         )  # fmt: skip
 
     def apply(
-        self, x: Tensor, dy: Rows, out: Rows, coefficients: tuple[Tensor, ...], *, swish: bool, backward: bool
+        self, x: Tensor, out: Rows, coefficients: tuple[Tensor, ...], gradients: Gradients | None, *, swish: bool
     ) -> None:
-        """``coefficients``: gain, offset, slope and shift."""
+        """``coefficients``: gain, offset, slope and shift. ``gradients``: None for the norm itself."""
+        unread = Rows(x, self.channels)
+        dy, through = gradients or Gradients(unread)
+        added = through or unread
         apply_kernel[(self.items, triton.cdiv(self.pixels, self.r))](
-            x, dy.values, out.values, *coefficients, self.pixels, self.channels, dy.row, out.row,
-            SWISH=swish, BACKWARD=backward, R=self.r, C=self.c,
+            x, dy.values, added.values, out.values, *coefficients,
+            self.pixels, self.channels, dy.row, added.row, out.row,
+            SWISH=swish, BACKWARD=gradients is not None, THROUGH=through is not None, R=self.r, C=self.c,
         )  # fmt: skip
 
     def normalise(
@@ -96,18 +117,17 @@ class NormPlan:
         """The norm of x + before into ``out``; its coefficients and moments."""
         coefficients = torch.empty(3, self.items, self.channels, device=x.device, dtype=torch.float32)
         moments = torch.empty(2, self.items, self.groups, device=x.device, dtype=torch.float32)
-        unread = Rows(x, self.channels)
-        sums = self.partials(x, unread, coefficients, coefficients, swish=swish, backward=False)
+        sums = self.partials(x, Rows(x, self.channels), coefficients, coefficients, swish=swish, backward=False)
         self.statistics(norm, sums, before, coefficients, moments)
         gain, offset, _ = coefficients.unbind()
-        self.apply(x, unread, out, (gain, offset, gain, gain), swish=swish, backward=False)
+        self.apply(x, out, (gain, offset, gain, gain), None, swish=swish)
         return coefficients, moments
 
-    def gradients(self, saved: Saved, dy: Rows, *, swish: bool) -> tuple[Tensor, Tensor]:
+    def gradients(self, saved: Saved, given: Gradients, *, swish: bool) -> tuple[Tensor, Tensor]:
         """Of x; and of the weight, the bias and, if there is one, the bias before (2 or 3, c), float32."""
         x, weight, before, coefficients, moments = saved
         gain, offset, channel_sums = coefficients.unbind()
-        sums = self.partials(x, dy, gain, offset, swish=swish, backward=True)
+        sums = self.partials(x, given.dy, gain, offset, swish=swish, backward=True)
         found = torch.empty(5, self.items, self.channels, device=x.device, dtype=torch.float32)
         slope, shift, dweight, dbias, dbefore = found.unbind()
         coefficients_kernel[(self.items, self.groups)](
@@ -117,7 +137,7 @@ class NormPlan:
             BEFORE=before is not None, **self.per_group(),
         )  # fmt: skip
         dx = torch.empty_like(x)
-        self.apply(x, dy, Rows(dx, self.channels), (gain, offset, slope, shift), swish=swish, backward=True)
+        self.apply(x, Rows(dx, self.channels), (gain, offset, slope, shift), given, swish=swish)
         return dx, found[2 : 4 if before is None else 5].sum(dim=1)
 
     def per_group(self) -> dict[str, int]:
@@ -125,35 +145,45 @@ class NormPlan:
 
 
 class GroupNormOptions(NamedTuple):
-    """How many groups, what is added to their variance, and whether a swish follows."""
+    """How many groups, what is added to their variance, and whether a swish follows.
+
+    ``through``: whether x is handed through as a further result. Whoever else needs x reads that one; then the sum of
+    both gradients is made inside the norm's backward pass, where autograd would take a pass more.
+    """
 
     groups: int
     eps: float
     swish: bool
+    through: bool = False
 
 
 class FusedGroupNorm(torch.autograd.Function):
     """``apply(x, weight, bias, before, options)``: x (b c h w), half precision, channels last, on a GPU.
 
-    ``before``: a bias (c) that whoever made x left out, or None.
+    ``before``: a bias (c) that whoever made x left out, or None. The norm, or with ``through`` the norm and x, which
+    is no copy and may not be written over.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, before: Tensor | None, options: GroupNormOptions
-    ) -> Tensor:
-        groups, eps, swish = options
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        groups, eps, swish, through = options
         x = x.contiguous(memory_format=torch.channels_last)
         out = torch.empty_like(x)
         made = NormPlan(x, groups).normalise(x, (weight, bias, eps), before, Rows(out, x.shape[1]), swish=swish)
         ctx.save_for_backward(x, weight, before, *made)
         ctx.groups, ctx.swish = groups, swish
-        return out
+        ctx.set_materialize_grads(False)
+        return (out, x) if through else out  # autograd makes a view of an input that is returned
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dy: Tensor | None, through: Tensor | None = None) -> tuple[Tensor | None, ...]:
+        if dy is None:
+            return through, None, None, None, None
         saved = Saved(*ctx.saved_tensors)
-        dy = gradients[0].to(saved.x.dtype).contiguous(memory_format=torch.channels_last)
-        dx, affine = NormPlan(saved.x, ctx.groups).gradients(saved, Rows(dy, dy.shape[1]), swish=ctx.swish)
+        kind = saved.x.dtype
+        given = Gradients(rows_of(dy, kind), None if through is None else rows_of(through, kind))
+        dx, affine = NormPlan(saved.x, ctx.groups).gradients(saved, given, swish=ctx.swish)
         affine = affine.to(saved.weight.dtype)
         return dx, affine[0], affine[1], None if saved.before is None else affine[2], None

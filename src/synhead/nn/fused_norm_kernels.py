@@ -162,6 +162,7 @@ def coefficients_kernel(
 def apply_kernel(
     x,
     dy,
+    through,
     out,
     gain,
     offset,
@@ -170,15 +171,17 @@ def apply_kernel(
     pixels,
     channels,
     dy_row,
+    through_row,
     out_row,
     SWISH: tl.constexpr,
     BACKWARD: tl.constexpr,
+    THROUGH: tl.constexpr,
     R: tl.constexpr,
     C: tl.constexpr,
 ):
-    """Forward: y = swish(x * gain + offset). Backward: dx = gain * dz + slope * x + shift.
+    """Forward: y = swish(x * gain + offset). Backward: dx = gain * dz + slope * x + shift [+ through].
 
-    ``dy_row``, ``out_row``: values from one pixel of dy or out to the next.
+    ``dy_row``, ``through_row``, ``out_row``: values from one pixel to the next.
     """
     item = tl.program_id(0)
     row = tl.program_id(1) * R + tl.arange(0, R)
@@ -198,6 +201,8 @@ def apply_kernel(
         c = tl.load(slope + item * channels + column, mask=inside, other=0.0)[None, :]
         d = tl.load(shift + item * channels + column, mask=inside, other=0.0)[None, :]
         result = a * grad + c * value + d
+        if THROUGH:
+            result += tl.load(through + pixel * through_row + column[None, :], mask=mask, other=0.0).to(tl.float32)
     elif SWISH:
         result = z * tl.sigmoid(z)
     else:

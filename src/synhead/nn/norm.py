@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from synhead.nn.conv import half_kernels
+from synhead.nn.conv import half_kernels, training_kernels
 
 
 def _fused(norm: nn.GroupNorm, x: Tensor, before: Tensor | None, *, swish: bool) -> Tensor | None:
@@ -43,16 +43,41 @@ def normalise_swish(
     return F.silu(norm(x), inplace=not torch.is_grad_enabled())  # swish's gradient needs its input
 
 
+def _hands_through(dtype: torch.dtype | None, *parts: Tensor) -> bool:
+    """Whether a norm on the kernels hands its inputs through: in training, where it reads them as they are."""
+    return all(x.dtype == dtype and x.requires_grad for x in parts)
+
+
+def normalise_through(
+    norm: nn.GroupNorm, x: Float[Tensor, "b c h w"], *, swish: bool
+) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+    """:func:`normalise_swish` or :func:`normalise`, and x for its other reader, which may not write over it.
+
+    In training on the kernels the norm's backward pass then sums the gradients of both.
+    """
+    if not _hands_through(training_kernels(x), x):
+        return (normalise_swish if swish else normalise)(norm, x), x
+    from synhead.nn.fused_norm import FusedGroupNorm, GroupNormOptions  # noqa: PLC0415
+
+    options = GroupNormOptions(norm.num_groups, norm.eps, swish, through=True)
+    normed, handed = FusedGroupNorm.apply(x, norm.weight, norm.bias, None, options)  # type: ignore[no-untyped-call]
+    return normed, handed
+
+
 def normalise_swish_joined(
     norm: nn.GroupNorm, left: Float[Tensor, "b c h w"], right: Float[Tensor, "b c h w"], dtype: torch.dtype
-) -> Float[Tensor, "b c2 h w"]:
-    """``swish(norm(both side by side))`` on the kernels, in half precision; an even number of groups."""
+) -> tuple[Float[Tensor, "b c2 h w"], Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+    """``swish(norm(both side by side))`` on the kernels, in half precision, and both for their other reader.
+
+    An even number of groups.
+    """
     from synhead.nn.fused_joined_norm import JoinedGroupNorm  # noqa: PLC0415
     from synhead.nn.fused_norm import GroupNormOptions  # noqa: PLC0415
 
-    options = GroupNormOptions(norm.num_groups, norm.eps, swish=True)
-    out: Tensor = JoinedGroupNorm.apply(left.to(dtype), right.to(dtype), norm.weight, norm.bias, options)  # type: ignore[no-untyped-call]
-    return out
+    through = _hands_through(dtype, left, right)
+    options = GroupNormOptions(norm.num_groups, norm.eps, swish=True, through=through)
+    out = JoinedGroupNorm.apply(left.to(dtype), right.to(dtype), norm.weight, norm.bias, options)  # type: ignore[no-untyped-call]
+    return out if through else (out, left, right)
 
 
 def normalise_rows(norm: nn.LayerNorm, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
