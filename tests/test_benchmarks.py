@@ -136,6 +136,24 @@ def test_train_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "tiny" in capsys.readouterr().out
 
 
+def test_gradients_are_compared_and_what_is_no_number_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert script("gradients")["main"](["--preset", "tiny", "--batch", "1", "--device", "cpu"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if "whole" in line]
+    assert len({row[28:] for row in rows}) == 1, "there are no kernels on a CPU"
+    assert "NOT FINITE" not in rows[0]
+
+
+def test_gradients_that_point_elsewhere_are_told() -> None:
+    parts = script("gradients")
+    right, turned = {"a": torch.tensor([1.0, 2.0])}, {"a": torch.tensor([2.0, -1.0])}
+    lost = {"a": torch.tensor([1.0, torch.nan])}
+    modes = parts["MODES"]
+    for last, sound in ((right, True), (turned, False), (lost, False)):
+        found = dict(zip(modes, (right, right, right, last), strict=True))
+        parts["check"].__globals__["differentiate"] = lambda mode, *_, found=found: found[mode]
+        assert parts["check"]("tiny", 1, "cpu") == sound
+
+
 def test_inference_checks_animates_and_survives_a_case_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

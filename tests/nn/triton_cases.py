@@ -499,8 +499,8 @@ def attention() -> Iterator[tuple[str, float]]:
             ("one", *shared(key), None),
         ):
             allowed = None if mask is None else ~mask[:, None, None, :]
-            wanted = F.scaled_dot_product_attention(query, k.expand_as(key), v.expand_as(value), allowed, scale=0.7)
-            found = attend_narrow(query, k, v, 0.7, mask)
+            wanted = F.scaled_dot_product_attention(query, k.expand_as(key), v.expand_as(value), allowed)
+            found = attend_narrow(query, k, v, width**-0.5, mask)
             yield f"attention {name} {width}", error(found, wanted.transpose(1, 2).flatten(2))
 
 
@@ -511,7 +511,7 @@ def shared(key: Tensor) -> tuple[Tensor, Tensor]:
 
 def attention_gradients() -> Iterator[tuple[str, float]]:
     """Over tokens themselves, with and without ignored keys, and over a context of one item and of several."""
-    for width, tokens in ((4, 70), (8, 128), (16, 33), (24, 65), (32, 130)):
+    for width, tokens in ((4, 70), (8, 128), (16, 72), (24, 65), (32, 130)):
         wide, lost = 3 * width, torch.rand(2, tokens, device=DEVICE) < 0.5
         lost[0, : tokens - 5] = True  # whole tiles of it
         lost[:, -1] = False

@@ -86,16 +86,17 @@ def _attention_kernel(
     for start in tl.range(0, keys, N, num_stages=STAGES):
         other = start + tl.arange(0, N)
         k = load_rows(key, other, keys, key_row, width, D)
-        score = tl.dot(wanted, tl.trans(k), input_precision="ieee")
-        # Not minus infinity: where a whole tile is ignored, its own ones are cancelled by the next tile's maximum.
+        score = tl.dot(wanted, tl.trans(k), input_precision="ieee") * scale
+        # Not minus infinity: where a whole tile is ignored, its own ones are cancelled by the next tile's maximum. And
+        # not multiplied afterwards: a fused product less a rounded one is the rounding error, some 1e21, not zero.
         if IGNORED:
             kept = tl.load(ignored + item * keys + other, mask=other < keys, other=1) == 0
             score = tl.where(kept[None, :], score, -1e30)
         if UNEVEN:
             score = tl.where((other < keys)[None, :], score, -1e30)
         new = tl.maximum(highest, tl.max(score, axis=1))
-        share = tl.exp2(score * scale - (new * scale)[:, None])
-        fade = tl.exp2((highest - new) * scale)
+        share = tl.exp2(score - new[:, None])
+        fade = tl.exp2(highest - new)
         total = total * fade + tl.sum(share, axis=1)
         v = load_rows(value, other, keys, value_row, width, D)
         result = tl.dot(share.to(v.dtype), v, result * fade[:, None], input_precision="ieee")
@@ -103,7 +104,7 @@ def _attention_kernel(
     place = out + (item * queries * HEADS + head) * width
     store_rows(place, row, queries, HEADS * width, result / total[:, None], width, D)
     if SUMS:
-        tl.store(sums + (item * HEADS + head) * queries + row, highest * scale + tl.log2(total), mask=row < queries)
+        tl.store(sums + (item * HEADS + head) * queries + row, highest + tl.log2(total), mask=row < queries)
 
 
 def attend_narrow(
