@@ -43,3 +43,13 @@ def test_a_training_pass(errors):
     trained = {name: error for name, error in errors.items() if name.startswith("training")}
     assert len(trained) > 300
     assert {name: error for name, error in trained.items() if error > 1e-3} == {}
+
+
+def test_scores_are_not_multiplied_inside_exponents():
+    """A fused product less a rounded one is no zero where a whole tile of keys is ignored: see the kernel."""
+    pytest.importorskip("triton.backends.nvidia")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.nn.triton_compiled"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == ["sub.f32"]
