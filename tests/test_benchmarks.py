@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import os
@@ -152,6 +153,27 @@ def test_gradients_that_point_elsewhere_are_told() -> None:
         found = dict(zip(modes, (right, right, right, last), strict=True))
         parts["check"].__globals__["differentiate"] = lambda mode, *_, found=found: found[mode]
         assert parts["check"]("tiny", 1, "cpu") == sound
+
+
+def test_attention_has_its_cases_and_asks_for_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    parts = script("attention")
+    options = argparse.Namespace(batch=2, tokens=20, heads=2, width=[4, 8], keys=[7, 9], kind=["masked", "codes"])
+    cases = list(parts["cases"](options))
+    assert [(case.width, case.codes, case.masked) for case in cases[:3]] == [
+        (4, None, True),
+        (4, 7, False),
+        (4, 9, False),
+    ]
+    assert len(cases) == 6
+    for case in cases:
+        _, key, _, ignored = case.inputs("cpu")
+        assert (key is None) == (case.codes is None)
+        assert (ignored is None) != case.masked
+        _, both = parts["library"](case, "cpu")
+        assert [part.shape[2] for part in both()] == [20, *[case.codes or 20] * 2]
+    if not torch.cuda.is_available():
+        with pytest.raises(SystemExit, match="GPU"):
+            parts["main"]([])
 
 
 def test_inference_checks_animates_and_survives_a_case_that_fails(
