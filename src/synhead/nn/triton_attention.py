@@ -81,28 +81,27 @@ def _attention_kernel(
     key += item * key_item + tl.multiple_of(head * key_head, ALIGN)
     value += item * value_item + tl.multiple_of(head * value_head, ALIGN)
     wanted = load_rows(query, row, queries, query_row, width, D)
-    highest = tl.full((M,), -1e30, tl.float32)
-    total, result = tl.zeros((M,), tl.float32), tl.zeros((M, D), tl.float32)
+    highest, total = tl.full((M,), -1e30, tl.float32), tl.zeros((M,), tl.float32)
+    result = tl.zeros((M, D), tl.float32)
     for start in tl.range(0, keys, N, num_stages=STAGES):
         other = start + tl.arange(0, N)
         k = load_rows(key, other, keys, key_row, width, D)
         score = tl.dot(wanted, tl.trans(k), input_precision="ieee") * scale
-        # Not minus infinity: where a whole tile is ignored, its own ones are cancelled by the next tile's maximum. And
-        # not multiplied afterwards: a fused product less a rounded one is the rounding error, some 1e21, not zero.
+        # Not minus infinity: a tile ignored as a whole is cancelled by the next one's maximum. Scaled here, for in the
+        # exponent a fused product less a rounded one is no zero, but 1e21.
         if IGNORED:
             kept = tl.load(ignored + item * keys + other, mask=other < keys, other=1) == 0
             score = tl.where(kept[None, :], score, -1e30)
         if UNEVEN:
             score = tl.where((other < keys)[None, :], score, -1e30)
         new = tl.maximum(highest, tl.max(score, axis=1))
-        share = tl.exp2(score - new[:, None])
-        fade = tl.exp2(highest - new)
+        share, fade = tl.exp2(score - new[:, None]), tl.exp2(highest - new)
         total = total * fade + tl.sum(share, axis=1)
         v = load_rows(value, other, keys, value_row, width, D)
         result = tl.dot(share.to(v.dtype), v, result * fade[:, None], input_precision="ieee")
         highest = new
-    place = out + (item * queries * HEADS + head) * width
-    store_rows(place, row, queries, HEADS * width, result / total[:, None], width, D)
+    result /= total[:, None]
+    store_rows(out + (item * queries * HEADS + head) * width, row, queries, HEADS * width, result, width, D)
     if SUMS:
         tl.store(sums + (item * HEADS + head) * queries + row, highest + tl.log2(total), mask=row < queries)
 
