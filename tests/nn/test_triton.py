@@ -52,4 +52,6 @@ def test_scores_are_not_multiplied_inside_exponents():
         [sys.executable, "-m", "tests.nn.triton_compiled"], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == ["sub.f32"]
+    instructions = json.loads(done.stdout.splitlines()[-1])
+    assert instructions
+    assert not [name for name in instructions if name.startswith("fma")]

@@ -27,7 +27,7 @@ from synhead.config import ModelConfig, preset
 from synhead.geometry import warp as plain_warp
 from synhead.geometry.fused_resize import FusedMerge, FusedResize
 from synhead.geometry.fused_sample import FusedSample
-from synhead.geometry.fused_warp import fused_warp, merge_rectified
+from synhead.geometry.fused_warp import fused_warp, merged
 from synhead.inference.engine import EagerEngine
 from synhead.inference.frame_graph import FrameGraph, source_tensors, to_pixels
 from synhead.inference.prepared import fold, project_codes
@@ -84,9 +84,9 @@ def warps() -> Iterator[tuple[str, float]]:
     wanted = plain_warp.sample(feature, plain_warp.tap_grid(grid, 64, 16))
     yield "taps", error(fused_warp(feature, grid, index=index), wanted)
     pixels, bias = random(2, 20, 32, 32), random(20)
-    merged = plain_warp.merge_taps(F.relu(pixels + bias[:, None, None]), 64, 16)
+    wanted = plain_warp.merge_taps(F.relu(pixels + bias[:, None, None]), 64, 16)
     shares = plain_warp.taps(64, 16, pixels)[1]
-    yield "merged taps", error(merge_rectified(by_pixel(pixels), bias, shares).permute(0, 3, 1, 2), merged)
+    yield "merged taps", error(merged(by_pixel(pixels), shares, bias).permute(0, 3, 1, 2), wanted)
     lost = torch.full_like(grid, torch.nan)
     yield "no numbers", float(fused_warp(feature, lost).isfinite().all())
 

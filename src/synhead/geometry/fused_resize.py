@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from synhead.geometry.fused_warp import merged
+
 __all__ = ["FusedMerge", "FusedResize"]
 
 _TILE = 2048
@@ -77,27 +79,6 @@ def _resize_gradient_kernel(
 
 
 @triton.jit
-def _merge_kernel(pixels, shares, out, size, channels, R: tl.constexpr, C: tl.constexpr):
-    """The four neighbours of every output pixel lie side by side."""
-    item = tl.program_id(0).to(tl.int64)
-    pixel = tl.program_id(1) * R + tl.arange(0, R)
-    mask = pixel < size * size
-    y, x = pixel // size, pixel % size
-    column = tl.arange(0, C)
-    known = mask[:, None] & (column < channels)[None, :]
-    result = tl.zeros((R, C), tl.float32)
-    for i in tl.static_range(2):
-        for j in tl.static_range(2):
-            share = tl.load(shares + 2 * y + i, mask=mask, other=0.0)
-            share *= tl.load(shares + 2 * x + j, mask=mask, other=0.0)
-            place = (item * 2 * size + 2 * y + i) * 2 * size + 2 * x + j
-            value = tl.load(pixels + place[:, None] * channels + column[None, :], mask=known, other=0.0).to(tl.float32)
-            result += share[:, None] * value
-    place = (item * size * size + pixel)[:, None] * channels + column[None, :]
-    tl.store(out + place, result.to(out.dtype.element_ty), mask=known)
-
-
-@triton.jit
 def _merge_gradient_kernel(gradient, shares, dx, size, channels, R: tl.constexpr, C: tl.constexpr):
     """R of the (2 size)^2 pixels, each of which one output read."""
     item = tl.program_id(0).to(tl.int64)
@@ -147,13 +128,7 @@ class FusedMerge(torch.autograd.Function):
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         shares = shares.contiguous()
         ctx.save_for_backward(shares)
-        size = len(shares)
-        out = _like(pixels, size)
-        c, r = _tile(pixels.shape[1])
-        _merge_kernel[(len(pixels), triton.cdiv(size * size, r))](
-            pixels, shares, out, size, pixels.shape[1], R=r, C=c
-        )  # fmt: skip
-        return out
+        return merged(pixels.permute(0, 2, 3, 1), shares).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

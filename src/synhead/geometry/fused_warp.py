@@ -15,7 +15,7 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["corner", "fused_warp", "merge_rectified", "parted"]
+__all__ = ["corner", "fused_warp", "merged", "parted"]
 
 _TILE = 2048
 
@@ -126,8 +126,8 @@ def fused_warp(
 
 
 @triton.jit
-def _merge_kernel(pixels, bias, shares, out, size, channels, R: tl.constexpr, C: tl.constexpr):
-    """The four neighbours of every output pixel lie side by side; each is rectified first."""
+def _merge_kernel(pixels, bias, shares, out, size, channels, RECTIFIED: tl.constexpr, R: tl.constexpr, C: tl.constexpr):
+    """The four neighbours of every output pixel lie side by side; each gets the bias and is rectified first, or not."""
     item = tl.program_id(0).to(tl.int64)
     pixel = tl.program_id(1) * R + tl.arange(0, R)
     mask = pixel < size * size
@@ -135,7 +135,8 @@ def _merge_kernel(pixels, bias, shares, out, size, channels, R: tl.constexpr, C:
     column = tl.arange(0, C)
     inside = column < channels
     known = mask[:, None] & inside[None, :]
-    offset = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
+    if RECTIFIED:
+        offset = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
     result = tl.zeros((R, C), tl.float32)
     for i in tl.static_range(2):
         for j in tl.static_range(2):
@@ -143,23 +144,26 @@ def _merge_kernel(pixels, bias, shares, out, size, channels, R: tl.constexpr, C:
             share *= tl.load(shares + 2 * x + j, mask=mask, other=0.0)
             place = (item * 2 * size + 2 * y + i) * 2 * size + 2 * x + j
             value = tl.load(pixels + place[:, None] * channels + column[None, :], mask=known, other=0.0).to(tl.float32)
-            result += share[:, None] * tl.maximum(value + offset, 0.0)
+            if RECTIFIED:
+                value = tl.maximum(value + offset, 0.0)
+            result += share[:, None] * value
     place = (item * size * size + pixel)[:, None] * channels + column[None, :]
     tl.store(out + place, result.to(out.dtype.element_ty), mask=known)
 
 
-def merge_rectified(
-    pixels: Float[Tensor, "b t2 t2 c"], bias: Float[Tensor, " c"], shares: Float[Tensor, "t 2"]
+def merged(
+    pixels: Float[Tensor, "b t2 t2 c"], shares: Float[Tensor, "t 2"], bias: Float[Tensor, " c"] | None = None
 ) -> Float[Tensor, "b t t c"]:
-    """``merge_taps(relu(pixels + bias))``, channels last; ``shares``: the weights that ``taps`` gives."""
+    """``merge_taps(pixels)`` or, with a bias, of relu(pixels + bias); ``shares``: the weights that ``taps`` gives."""
     batch, _, _, channels = pixels.shape
     size = len(shares)
     out = pixels.new_empty(batch, size, size, channels)
     c = triton.next_power_of_2(channels)
     r = max(4, _TILE // c)
     _merge_kernel[(batch, triton.cdiv(size * size, r))](
-        pixels, bias, shares.float().contiguous(), out, size, channels, R=r, C=c
-    )
+        pixels, pixels if bias is None else bias, shares.float().contiguous(), out, size, channels,
+        RECTIFIED=bias is not None, R=r, C=c,
+    )  # fmt: skip
     return out
 
 

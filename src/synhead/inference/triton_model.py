@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from synhead.geometry.fused_warp import merge_rectified
+from synhead.geometry.fused_warp import merged
 from synhead.geometry.warp import resize, taps, warp_taps
 from synhead.model.appearance_compensation import PatchProjection
 from synhead.model.autoencoder import Fusion
@@ -177,7 +177,7 @@ class TritonRefiner(nn.Module):
         pixels = warp_taps(warped.source, warped.grid, size)
         projected = F.linear(rows(pixels.to(weight.dtype)), weight)
         _, shares = taps(warped.source.shape[-1], size, pixels)
-        return picture(merge_rectified(projected, project.bias, shares))
+        return picture(merged(projected, shares, project.bias))
 
 
 def eights(channels: int) -> int:

@@ -16,6 +16,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
+from synhead.nn.fused_bias import column_sums
 from synhead.nn.triton_kernels import modulate
 
 __all__ = ["FusedModulation", "modulated"]
@@ -107,7 +108,7 @@ class FusedModulation(torch.autograd.Function):
             gradient, x, scale, biases, dx, dscale, dshift, parts, rows, width, part, float(ctx.weight),
             SHIFT=weighed, R=r, C=c,
         )  # fmt: skip
-        return dx, dscale, dshift, gradient if ctx.extra else None, parts.sum(dim=0).to(biases.dtype), None
+        return dx, dscale, dshift, gradient if ctx.extra else None, column_sums(parts, biases.dtype), None
 
 
 def modulated(
