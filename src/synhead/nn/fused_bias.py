@@ -21,8 +21,8 @@ from synhead.nn.triton_kernels import ACTIVATIONS, Activation, add_table
 __all__ = ["AddBias", "RectifiedConvolution", "channel_sums", "column_sums", "convolve_rectified", "input_gradient"]
 __all__ += ["pixel_row"]
 
-_TILE = 4096
-_PROGRAMS = 528
+_TILE = 1024  # with eight warps: half the time of 4,096 with four, on an H200, where there is no activation
+_PROGRAMS = 1056
 _COLUMNS = 16
 
 
@@ -93,8 +93,9 @@ def _gradients(gradient: Tensor, out: Tensor, activation: Activation, dtype: tor
     parts = torch.empty(count, width, dtype=torch.float32, device=gradient.device)
     inner = gradient if activation == "none" else torch.empty_like(out)
     _gradient_kernel[(count,)](
-        gradient, out, inner, parts, rows, width, gradient_row, part, ACTIVATION=ACTIVATIONS[activation], R=r, C=c
-    )
+        gradient, out, inner, parts, rows, width, gradient_row, part,
+        ACTIVATION=ACTIVATIONS[activation], R=r, C=c, num_warps=8,
+    )  # fmt: skip
     return inner, column_sums(parts, dtype)
 
 

@@ -20,8 +20,8 @@ from synhead.nn.triton_kernels import add_norm
 
 __all__ = ["FusedLayerNorm"]
 
-_TILE = 4096
-_PROGRAMS = 528
+_TILE = 1024  # 64 registers a thread, so that eight programs share a processor
+_PROGRAMS = 1056
 
 
 @triton.jit

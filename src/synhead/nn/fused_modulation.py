@@ -21,8 +21,8 @@ from synhead.nn.triton_kernels import modulate
 
 __all__ = ["FusedModulation", "modulated"]
 
-_TILE = 2048
-_PROGRAMS = 528
+_TILE = 1024  # 64 registers a thread, so that eight programs share a processor
+_PROGRAMS = 1056
 
 
 @triton.jit
