@@ -185,6 +185,41 @@ def layers() -> Iterator[tuple[str, float]]:
             yield f"{name}, gradient of {which}", error(a, b)
 
 
+def rows() -> Iterator[tuple[str, float]]:
+    """Large kernels: all taps or rows of few inputs, rows of few outputs; both precisions, both layouts."""
+    for dtype in (torch.float32, torch.float64):
+        for inputs, outputs, side, padding in (
+            (2, 16, 7, 3),
+            (2, 5, 5, 0),
+            (11, 13, 7, 0),
+            (9, 8, 5, 2),
+            (50, 3, 7, 3),
+        ):
+            yield from by_rows(conv.Conv2d(inputs, outputs, side, padding=padding, device=DEVICE, dtype=dtype))
+        wide = conv.Conv2d(50, 17, (5, 7), padding=(1, 3), device=DEVICE, dtype=dtype)
+        yield from by_rows(wide)
+        yield from by_rows(conv.Conv2d(35, 3, (7, 5), padding=(5, 1), device=DEVICE, dtype=dtype))
+
+
+def by_rows(layer: conv.Conv2d) -> Iterator[tuple[str, float]]:
+    """Against PyTorch's own in the same precision; all gradients."""
+    assert layer.bias is not None
+    picture = random(2, layer.in_channels, 9, 12).to(layer.weight.dtype)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = picture.contiguous(memory_format=layout).requires_grad_()
+        wanted = layer(x)
+        with everywhere():
+            found = layer(x)
+        name = f"rows {tuple(layer.weight.shape)} {layout} {x.dtype}"
+        assert found.dtype == x.dtype
+        yield name, error(found, wanted)
+        leaves, seed = (x, layer.weight, layer.bias), random(*found.shape).to(x.dtype)
+        ours, theirs = (torch.autograd.grad((out * seed).sum(), leaves) for out in (found, wanted))
+        for which, a, b in zip(("x", "weight", "bias"), ours, theirs, strict=True):
+            scale = 1e6 if x.dtype == torch.float64 and which != "bias" else 1  # a bias's gradient is summed in float32
+            yield f"{name}, gradient of {which}", error(a, b) * scale
+
+
 def pooling() -> Iterator[tuple[str, float]]:
     """Maxima of odd and even sizes with ties, NaNs and negative windows; after a frozen convolution; a whole trunk."""
     for channels, height, width in ((5, 7, 9), (16, 8, 6), (70, 6, 5)):
@@ -641,7 +676,7 @@ if __name__ == "__main__":
     with torch.no_grad():
         found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
     groups = (norms, joined_norms, biases, samples, distances, resizing, enlarging, row_norms, rectifying, layers)
-    for cases in (*groups, modulation_gradients, pooling, attention_gradients, retrieving):
+    for cases in (*groups, rows, modulation_gradients, pooling, attention_gradients, retrieving):
         found |= dict(cases())
     found |= dict(training())
     found |= dict(whole()) if "--kernels" not in sys.argv else {}

@@ -19,6 +19,8 @@ Activation = Literal["none", "relu", "leaky"]
 
 _EIGHT = 8  # values of half precision in sixteen bytes
 _LARGE = 2**21  # values from which a saved pass is worth more than the launch of a kernel of ours
+_LARGE_KERNEL = 5  # side from which a convolution over few channels goes by the rows of its kernel
+_FEW = 48  # channels: with seven rows 336 after gathering
 
 
 def half_kernels(x: Tensor) -> torch.dtype | None:
@@ -55,16 +57,43 @@ def convolve(
 ) -> Float[Tensor, "b d h2 w2"]:
     """Convolution by ``weight``, then bias and activation in a pass of their own; strides and padding as of ``like``.
 
-    With channels, in and out, filled up to multiples of eight by zeros: on a GPU others have slow kernels.
+    With channels, in and out, filled up to multiples of eight by zeros: on a GPU others have slow kernels, and so have
+    large kernels over few channels, which go by rows. For training on a GPU with Triton, in any precision.
     """
+    few, padding = _few(weight, like), like.padding
+    if few == "inputs":
+        from synhead.nn.fused_rows import gather_inputs  # noqa: PLC0415 - Triton exists on GPU builds only
+
+        x, weight, padding = gather_inputs(x, weight, _both(padding), autocast_dtype(x))
     outputs, inputs = -weight.shape[0] % _EIGHT, -weight.shape[1] % _EIGHT
+    if inputs and like.groups == 1:
+        x = F.pad(x.to(autocast_dtype(x)), (0, 0, 0, 0, 0, inputs))
+    if few == "outputs":
+        from synhead.nn.fused_rows import sum_outputs  # noqa: PLC0415
+
+        return add_bias(sum_outputs(x, weight, _both(padding)), bias, activation=activation)
     if (outputs or inputs) and like.groups == 1:
         weight = F.pad(weight, (0, 0, 0, 0, 0, inputs, 0, outputs))
-        x = F.pad(x.to(autocast_dtype(x)), (0, 0, 0, 0, 0, inputs)) if inputs else x
         bias = F.pad(bias, (0, outputs))
-    out = F.conv2d(x, weight, None, like.stride, like.padding, like.dilation, like.groups)
+    out = F.conv2d(x, weight, None, like.stride, padding, like.dilation, like.groups)
     out = add_bias(out, bias, activation=activation)
     return out[:, : out.shape[1] - outputs] if outputs and like.groups == 1 else out
+
+
+def _few(weight: Tensor, like: nn.Conv2d) -> Literal["inputs", "outputs"] | None:
+    """The side on which a large kernel (d c h w) has so few channels that its rows are to be channels there."""
+    plain = like.groups == 1 and like.stride == (1, 1) == like.dilation and not isinstance(like.padding, str)
+    if not plain or min(weight.shape[2:]) < _LARGE_KERNEL:
+        return None
+    if weight.shape[1] <= _FEW:
+        return "inputs"
+    return "outputs" if weight.shape[0] <= _FEW else None
+
+
+def _both(padding: str | tuple[int, ...]) -> tuple[int, int]:
+    """Of rows and columns."""
+    assert not isinstance(padding, str)
+    return padding[0], padding[1]
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
