@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from synhead.geometry.precision import HALF, autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
 
-__all__ = ["Activation", "Conv2d", "activate", "activated", "add_bias", "convolve", "half_kernels", "normalized"]
-__all__ += ["rectified", "training_kernels", "unbiased"]
+__all__ = ["Activation", "Conv2d", "activate", "activated", "add_bias", "compared", "convolve", "half_kernels"]
+__all__ += ["normalized", "rectified", "training_kernels", "unbiased"]
 
 Activation = Literal["none", "relu", "leaky"]
 
@@ -131,7 +131,6 @@ def rectified(conv: nn.Conv2d, x: Float[Tensor, "b c h w"], *, pooled: bool = Fa
 
     ``pooled``: and its 2 x 2 maxima. ``x`` may have the channels that :func:`normalized` adds.
     """
-    assert conv.bias is not None
     dtype = _frozen_half(conv, x)
     if dtype is None:
         out = F.relu(conv(x), inplace=True)
@@ -139,10 +138,36 @@ def rectified(conv: nn.Conv2d, x: Float[Tensor, "b c h w"], *, pooled: bool = Fa
     from synhead.nn.fused_bias import RectifiedConvolution  # noqa: PLC0415
     from synhead.nn.fused_pool import RectifiedPooledConvolution  # noqa: PLC0415
 
-    by_pixel = torch.channels_last  # of all three, or the way back copies its gradients from one layout to the other
+    function = RectifiedPooledConvolution if pooled else RectifiedConvolution
+    return function.apply(*_halves(conv, x, dtype))  # type: ignore[no-untyped-call]
+
+
+def compared(
+    conv: nn.Conv2d, x: Float[Tensor, "mb c h w"], wanted: Float[Tensor, "b d h w"]
+) -> tuple[Float[Tensor, "mb d h w"], Float[Tensor, " m"]]:
+    """:func:`rectified`, and E[|.|] of each of m sets of images, one after the other, from one set without gradients.
+
+    Together because the gradients of both results meet behind the ReLU: one pass there instead of three.
+    """
+    dtype = _frozen_half(conv, x)
+    if dtype is None:
+        out = rectified(conv, x)
+        difference = (out.unflatten(0, (-1, wanted.shape[0])) - wanted).abs()
+        return out, difference.mean(dim=(1, 2, 3, 4), dtype=torch.promote_types(out.dtype, torch.float32))
+    from synhead.nn.fused_distance import ComparedConvolution  # noqa: PLC0415
+
+    out, distances = ComparedConvolution.apply(*_halves(conv, x, dtype), wanted)  # type: ignore[no-untyped-call]
+    return out, distances
+
+
+def _halves(conv: nn.Conv2d, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """``x``, weight and bias in half precision, channels last.
+
+    All three, or the way back copies its gradients from one layout to the other. The weight with zeros for channels
+    that x has beyond it.
+    """
+    assert conv.bias is not None
+    by_pixel = torch.channels_last
     extra = x.shape[1] - conv.in_channels
     weight = F.pad(conv.weight, (0, 0, 0, 0, 0, extra)) if extra else conv.weight
-    function = RectifiedPooledConvolution if pooled else RectifiedConvolution
-    return function.apply(  # type: ignore[no-untyped-call]
-        x.to(dtype, memory_format=by_pixel), weight.to(dtype, memory_format=by_pixel), conv.bias.to(dtype)
-    )
+    return x.to(dtype, memory_format=by_pixel), weight.to(dtype, memory_format=by_pixel), conv.bias.to(dtype)
