@@ -225,7 +225,7 @@ def trunks() -> Iterator[tuple[str, float]]:
         found = []
         for kernels in (False, True):
             leaf = picture.to(memory_format=layout).requires_grad_()  # type: ignore[call-overload]
-            with everywhere() if kernels else nullcontext():
+            with everywhere() if kernels else nullcontext(), conv.halved_once():
                 features = trunk(leaf * 1)
                 values = trunk.distances(leaf * 1, targets)
             total = sum(part.square().mean() for part in features) + torch.stack(values).square().sum()

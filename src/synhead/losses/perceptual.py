@@ -15,6 +15,7 @@ from synhead.losses.feature_weights import build_extractor
 from synhead.losses.features import FeatureExtractor
 from synhead.losses.filters import filter_image
 from synhead.nn.blocks import antialias_kernel
+from synhead.nn.conv import halved_once
 
 __all__ = ["PerceptualLoss", "build_perceptual"]
 
@@ -44,8 +45,9 @@ class PerceptualLoss(nn.Module):
         """The loss of each of ``images`` against one target, all in one batch of the extractor."""
         found = self.levels(torch.cat(list(images)) if len(images) > 1 else images[0])
         wanted = self.levels(target.detach())
-        total = torch.stack([self.compare(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)]).sum(0)
-        return total.unbind()
+        with halved_once():
+            scales = [self.compare(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)]
+        return torch.stack(scales).sum(0).unbind()
 
 
 class FeatureDistance(nn.Module):

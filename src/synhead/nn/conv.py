@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
@@ -13,12 +16,15 @@ from synhead.geometry.precision import HALF, autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
 
 __all__ = ["Activation", "Conv2d", "activate", "activated", "add_bias", "compared", "convolve", "half_kernels"]
-__all__ += ["normalized", "rectified", "training_kernels", "unbiased"]
+__all__ += ["halved_once", "normalized", "rectified", "training_kernels", "unbiased"]
 
 Activation = Literal["none", "relu", "leaky"]
 
 _EIGHT = 8  # values of half precision in sixteen bytes
 _LARGE = 2**21  # values from which a saved pass is worth more than the launch of a kernel of ours
+_Halved = dict[tuple[nn.Conv2d, torch.dtype, int], tuple[Tensor, Tensor]]
+_HALVED: ContextVar[_Halved | None] = ContextVar("halved", default=None)
+"""Weights and biases in half precision, by convolution and channels of zeros, within :func:`halved_once`."""
 
 
 def half_kernels(x: Tensor) -> torch.dtype | None:
@@ -160,14 +166,34 @@ def compared(
     return out, distances
 
 
+@contextmanager
+def halved_once() -> Iterator[None]:
+    """Within, frozen weights are converted to half precision once, not at every call: nothing may change them there.
+
+    Calls that follow each other also keep one copy for their gradients. Nothing outlives the block, so that weights
+    may be loaded or moved between, and a captured graph holds its own conversions.
+    """
+    token = _HALVED.set({})
+    try:
+        yield
+    finally:
+        _HALVED.reset(token)
+
+
 def _halves(conv: nn.Conv2d, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """``x``, weight and bias in half precision, channels last.
 
     All three, or the way back copies its gradients from one layout to the other. The weight with zeros for channels
     that x has beyond it.
     """
-    assert conv.bias is not None
     by_pixel = torch.channels_last
     extra = x.shape[1] - conv.in_channels
-    weight = F.pad(conv.weight, (0, 0, 0, 0, 0, extra)) if extra else conv.weight
-    return x.to(dtype, memory_format=by_pixel), weight.to(dtype, memory_format=by_pixel), conv.bias.to(dtype)
+    known = _HALVED.get()
+    halves = None if known is None else known.get((conv, dtype, extra))
+    if halves is None:
+        assert conv.bias is not None
+        weight = F.pad(conv.weight, (0, 0, 0, 0, 0, extra)) if extra else conv.weight
+        halves = weight.to(dtype, memory_format=by_pixel), conv.bias.to(dtype)
+        if known is not None:
+            known[conv, dtype, extra] = halves
+    return x.to(dtype, memory_format=by_pixel), *halves
