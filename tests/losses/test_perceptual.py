@@ -70,6 +70,20 @@ def test_a_trunk_in_training_has_gradients_where_kernels_would_serve_a_frozen_on
     assert all(parameter.grad is not None for parameter in trunk.parameters())
 
 
+def test_weights_are_halved_once_within_a_block_and_afresh_after_it():
+    layer = random_trunk(SMALL).features[0]
+    with conv.halved_once():
+        first = conv._halves(layer, images(), torch.bfloat16)[1:]
+        again = conv._halves(layer, images(seed=1), torch.bfloat16)[1:]
+        wider = conv._halves(layer, images().repeat(1, 2, 1, 1), torch.bfloat16)[1]
+    assert all(a is b for a, b in zip(first, again, strict=True))
+    assert wider.shape[1] == 6
+    layer.weight.mul_(2)
+    assert torch.equal(conv._halves(layer, images(), torch.bfloat16)[1], 2 * first[0])
+    with conv.halved_once():
+        assert torch.equal(conv._halves(layer, images(), torch.bfloat16)[1], 2 * first[0])
+
+
 def test_random_vgg_is_determined_by_its_seed_and_leaves_the_global_generator_alone():
     before = torch.random.get_rng_state()
     first, second, other = random_trunk(SMALL, seed=3), random_trunk(SMALL, seed=3), random_trunk(SMALL, seed=4)

@@ -42,7 +42,7 @@ from synhead.nn.blocks import Upsample
 from synhead.nn.fast_conv import PhaseUpsample
 from synhead.nn.fused_attention import NarrowAttention
 from synhead.nn.fused_bias import AddBias, RectifiedConvolution
-from synhead.nn.fused_distance import MeanDistances
+from synhead.nn.fused_distance import ComparedConvolution
 from synhead.nn.fused_joined_norm import JoinedGroupNorm
 from synhead.nn.fused_layer_norm import FusedLayerNorm
 from synhead.nn.fused_modulation import modulated
@@ -254,16 +254,20 @@ def trunks() -> Iterator[tuple[str, float]]:
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.bias)
     picture = random(2, 3, 37, 42)
+    with torch.no_grad():
+        targets = trunk(random(1, 3, 37, 42))
     for name, layout in (("by colour", torch.contiguous_format), ("by pixel", torch.channels_last)):
         found = []
         for kernels in (False, True):
             leaf = picture.to(memory_format=layout).requires_grad_()  # type: ignore[call-overload]
-            with everywhere() if kernels else nullcontext():
+            with everywhere() if kernels else nullcontext(), conv.halved_once():
                 features = trunk(leaf * 1)
-            found.append((features, torch.autograd.grad(sum(part.square().mean() for part in features), leaf)[0]))
+                values = trunk.distances(leaf * 1, targets)
+            total = sum(part.square().mean() for part in features) + torch.stack(values).square().sum()
+            found.append(((*features, *values), torch.autograd.grad(total, leaf)[0]))
         (plain, wanted), (fused, ours) = found
         for index, (a, b) in enumerate(zip(fused, plain, strict=True)):
-            yield f"trunk {name}, features {index}", error(a, b)
+            yield f"trunk {name}, {'features' if a.ndim > 1 else 'distances'} {index}", error(a, b)
         yield f"trunk {name}, gradient", error(ours, wanted)
 
 
@@ -302,15 +306,28 @@ def everywhere() -> Iterator[None]:
 
 
 def distances() -> Iterator[tuple[str, float]]:
-    """Of two sets from one; equal values have no gradient."""
-    found, wanted = random(6, 5, 37, 11), random(3, 5, 37, 11)
-    found[0, 0] = wanted[0, 0]
-    found.requires_grad_()
-    plain = (found.unflatten(0, (2, 3)) - wanted).abs().mean(dim=(1, 2, 3, 4))
-    fused = MeanDistances.apply(found, wanted)
-    yield "distances", error(fused, plain)
-    ours, theirs = (torch.autograd.grad(out.square().sum(), found)[0] for out in (fused, plain))
-    yield "distances, gradient", error(ours, theirs)
+    """Of one set and of two from one, behind a frozen convolution, read on by a next layer or not, in both layouts.
+
+    Values equal to their targets and closed rectifiers have no gradient; nor has a target.
+    """
+    weight, bias = random(5, 3, 3, 3), random(5)
+    for sets, layout in ((1, torch.channels_last), (2, torch.channels_last), (2, torch.contiguous_format)):
+        x = random(3 * sets, 3, 37, 11).to(memory_format=layout).requires_grad_()  # type: ignore[call-overload]
+        plain = F.relu(F.conv2d(x, weight, bias, padding=1))
+        target, seed = random(3, 5, 37, 11).relu().to(memory_format=layout), random(*plain.shape)  # type: ignore[call-overload]
+        target[0, 0] = plain[0, 0].detach()
+        means = (plain.unflatten(0, (sets, 3)) - target).abs().mean(dim=(1, 2, 3, 4))
+        out, ours = ComparedConvolution.apply(x, weight, bias, target)
+        name = f"distances of {sets}, {layout}"
+        yield name, error(ours, means)
+        yield f"{name}, features", error(out, plain)
+        for read in ("distances", "features", "distances, features"):
+            given = []
+            for features, values in ((out, ours), (plain, means)):
+                parts = {"distances": values.square().sum(), "features": (features * seed).sum() * 1e-3}
+                total = torch.stack([part for which, part in parts.items() if which in read]).sum()
+                given.append(torch.autograd.grad(total, x, retain_graph=True)[0])
+            yield f"{name}, gradient through {read}", error(*given)
 
 
 def norms() -> Iterator[tuple[str, float]]:

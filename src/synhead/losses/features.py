@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.config import ConfigError
-from synhead.nn.conv import normalized, rectified
+from synhead.nn.conv import compared, normalized, rectified
 
 __all__ = ["VGG19", "FeatureExtractor", "PerceptualWeightsError", "TrunkConfig", "TrunkFeatures", "random_trunk"]
 
@@ -31,6 +31,13 @@ class FeatureExtractor(Protocol):
 
     def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
         """``b 3 h w`` to one map ``b c_l h_l w_l`` a layer."""
+        ...
+
+    def distances(self, image: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """E[|.|] of each layer's maps of ``mb 3 h w`` from ``targets`` of ``b 3 h w``, m values a layer.
+
+        One value for each of m sets of images, one after the other in the batch; ``targets`` get no gradient.
+        """
         ...
 
 
@@ -86,21 +93,36 @@ class TrunkFeatures(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         """Feature maps after the first ReLU of each stage, each half the size of the one before."""
+        return self._walk(image, None)
+
+    def distances(self, image: Float[Tensor, "mb 3 h w"], targets: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """E[|.|] of each feature map from its target, whose batch is b: m values each. Made layer by layer.
+
+        The kernels join a comparison's gradient with the next layer's, which :meth:`forward` leaves to autograd.
+        """
+        return self._walk(image, targets)
+
+    def _walk(self, image: Tensor, targets: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
+        """The feature maps, or with ``targets`` their distances."""
         first = self.features[0]
         assert isinstance(first, nn.Conv2d)
         x = normalized(first, image, self.mean, self.std)
         ends = {index - 2 for index, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)}
-        taps = []
+        found = []
         for index, layer in enumerate(self.features):
             if not isinstance(layer, nn.Conv2d):  # ReLU and maximum are done with the convolution before them
                 continue
             if index + 1 not in self.taps:
                 x = rectified(layer, x, pooled=index in ends)
                 continue
-            x = rectified(layer, x)
-            taps.append(x)
+            if targets is None:
+                x = rectified(layer, x)
+                found.append(x)
+            else:
+                x, distance = compared(layer, x, targets[len(found)])
+                found.append(distance)
             x = F.max_pool2d(x, 2) if index in ends else x
-        return tuple(taps)
+        return tuple(found)
 
     def train(self, mode: bool = True) -> TrunkFeatures:  # noqa: FBT001, FBT002, ARG002 - signature of nn.Module
         """Always in evaluation mode: it is not trained along."""

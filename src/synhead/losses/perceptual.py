@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from synhead.geometry.precision import HALF, full_precision, upcast
-from synhead.geometry.triton_there import takes_kernels
+from synhead.geometry.precision import full_precision, upcast
 from synhead.losses.config import LossConfig
 from synhead.losses.feature_weights import build_extractor
 from synhead.losses.features import FeatureExtractor
 from synhead.losses.filters import filter_image
 from synhead.nn.blocks import antialias_kernel
+from synhead.nn.conv import halved_once
 
 __all__ = ["PerceptualLoss", "build_perceptual"]
 
@@ -45,8 +45,9 @@ class PerceptualLoss(nn.Module):
         """The loss of each of ``images`` against one target, all in one batch of the extractor."""
         found = self.levels(torch.cat(list(images)) if len(images) > 1 else images[0])
         wanted = self.levels(target.detach())
-        total = torch.stack([self.compare(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)]).sum(0)
-        return total.unbind()
+        with halved_once():
+            scales = [self.compare(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)]
+        return torch.stack(scales).sum(0).unbind()
 
 
 class FeatureDistance(nn.Module):
@@ -60,19 +61,7 @@ class FeatureDistance(nn.Module):
         """``found``: several images a target, one after the other in the batch."""
         with torch.no_grad():
             targets = self.extractor(wanted)
-        pairs = zip(self.extractor(found), targets, strict=True)
-        return torch.stack([_distances(ours, theirs) for ours, theirs in pairs]).sum(0)
-
-
-def _distances(found: Float[Tensor, "mb c h w"], wanted: Float[Tensor, "b c h w"]) -> Float[Tensor, " m"]:
-    """E[|.|] of each image's share of a concatenated batch against the same target."""
-    if found.dtype == wanted.dtype and found.dtype in HALF and takes_kernels(found.device):
-        from synhead.nn.fused_distance import MeanDistances  # noqa: PLC0415 - Triton exists on GPU builds only
-
-        distances: Tensor = MeanDistances.apply(found, wanted)  # type: ignore[no-untyped-call]
-        return distances
-    difference = (found.unflatten(0, (-1, wanted.shape[0])) - wanted).abs()
-    return difference.mean(dim=(1, 2, 3, 4), dtype=torch.promote_types(found.dtype, torch.float32))
+        return torch.stack(self.extractor.distances(found, targets)).sum(0)
 
 
 class _Downscale(nn.Module):

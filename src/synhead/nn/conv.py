@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
@@ -12,8 +15,8 @@ from torch import Tensor, nn
 from synhead.geometry.precision import HALF, autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
 
-__all__ = ["Activation", "Conv2d", "activate", "activated", "add_bias", "convolve", "half_kernels", "normalized"]
-__all__ += ["rectified", "training_kernels", "unbiased"]
+__all__ = ["Activation", "Conv2d", "activate", "activated", "add_bias", "compared", "convolve", "half_kernels"]
+__all__ += ["halved_once", "normalized", "rectified", "training_kernels", "unbiased"]
 
 Activation = Literal["none", "relu", "leaky"]
 
@@ -21,6 +24,9 @@ _EIGHT = 8  # values of half precision in sixteen bytes
 _LARGE = 2**21  # values from which a saved pass is worth more than the launch of a kernel of ours
 _LARGE_KERNEL = 5  # side from which a convolution over few channels goes by the rows of its kernel
 _FEW = 48  # channels: with seven rows 336 after gathering
+_Halved = dict[tuple[nn.Conv2d, torch.dtype, int], tuple[Tensor, Tensor]]
+_HALVED: ContextVar[_Halved | None] = ContextVar("halved", default=None)
+"""Weights and biases in half precision, by convolution and channels of zeros, within :func:`halved_once`."""
 
 
 def half_kernels(x: Tensor) -> torch.dtype | None:
@@ -160,7 +166,6 @@ def rectified(conv: nn.Conv2d, x: Float[Tensor, "b c h w"], *, pooled: bool = Fa
 
     ``pooled``: and its 2 x 2 maxima. ``x`` may have the channels that :func:`normalized` adds.
     """
-    assert conv.bias is not None
     dtype = _frozen_half(conv, x)
     if dtype is None:
         out = F.relu(conv(x), inplace=True)
@@ -168,10 +173,56 @@ def rectified(conv: nn.Conv2d, x: Float[Tensor, "b c h w"], *, pooled: bool = Fa
     from synhead.nn.fused_bias import RectifiedConvolution  # noqa: PLC0415
     from synhead.nn.fused_pool import RectifiedPooledConvolution  # noqa: PLC0415
 
-    by_pixel = torch.channels_last  # of all three, or the way back copies its gradients from one layout to the other
-    extra = x.shape[1] - conv.in_channels
-    weight = F.pad(conv.weight, (0, 0, 0, 0, 0, extra)) if extra else conv.weight
     function = RectifiedPooledConvolution if pooled else RectifiedConvolution
-    return function.apply(  # type: ignore[no-untyped-call]
-        x.to(dtype, memory_format=by_pixel), weight.to(dtype, memory_format=by_pixel), conv.bias.to(dtype)
-    )
+    return function.apply(*_halves(conv, x, dtype))  # type: ignore[no-untyped-call]
+
+
+def compared(
+    conv: nn.Conv2d, x: Float[Tensor, "mb c h w"], wanted: Float[Tensor, "b d h w"]
+) -> tuple[Float[Tensor, "mb d h w"], Float[Tensor, " m"]]:
+    """:func:`rectified`, and E[|.|] of each of m sets of images, one after the other, from one set without gradients.
+
+    Together because the gradients of both results meet behind the ReLU: one pass there instead of three.
+    """
+    dtype = _frozen_half(conv, x)
+    if dtype is None:
+        out = rectified(conv, x)
+        difference = (out.unflatten(0, (-1, wanted.shape[0])) - wanted).abs()
+        return out, difference.mean(dim=(1, 2, 3, 4), dtype=torch.promote_types(out.dtype, torch.float32))
+    from synhead.nn.fused_distance import ComparedConvolution  # noqa: PLC0415
+
+    out, distances = ComparedConvolution.apply(*_halves(conv, x, dtype), wanted)  # type: ignore[no-untyped-call]
+    return out, distances
+
+
+@contextmanager
+def halved_once() -> Iterator[None]:
+    """Within, frozen weights are converted to half precision once, not at every call: nothing may change them there.
+
+    Calls that follow each other also keep one copy for their gradients. Nothing outlives the block, so that weights
+    may be loaded or moved between, and a captured graph holds its own conversions.
+    """
+    token = _HALVED.set({})
+    try:
+        yield
+    finally:
+        _HALVED.reset(token)
+
+
+def _halves(conv: nn.Conv2d, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """``x``, weight and bias in half precision, channels last.
+
+    All three, or the way back copies its gradients from one layout to the other. The weight with zeros for channels
+    that x has beyond it.
+    """
+    by_pixel = torch.channels_last
+    extra = x.shape[1] - conv.in_channels
+    known = _HALVED.get()
+    halves = None if known is None else known.get((conv, dtype, extra))
+    if halves is None:
+        assert conv.bias is not None
+        weight = F.pad(conv.weight, (0, 0, 0, 0, 0, extra)) if extra else conv.weight
+        halves = weight.to(dtype, memory_format=by_pixel), conv.bias.to(dtype)
+        if known is not None:
+            known[conv, dtype, extra] = halves
+    return x.to(dtype, memory_format=by_pixel), *halves
