@@ -24,6 +24,8 @@ _EIGHT = 8  # values of half precision in sixteen bytes
 _LARGE = 2**21  # values from which a saved pass is worth more than the launch of a kernel of ours
 _LARGE_KERNEL = 5  # side from which a convolution over few channels goes by the rows of its kernel
 _FEW = 48  # channels: with seven rows 336 after gathering
+_TOO_FEW = 16  # inputs below which cuDNN does it: two were measured, see fused_rows.py, none between
+
 _Halved = dict[tuple[nn.Conv2d, torch.dtype, int], tuple[Tensor, Tensor]]
 _HALVED: ContextVar[_Halved | None] = ContextVar("halved", default=None)
 """Weights and biases in half precision, by convolution and channels of zeros, within :func:`halved_once`."""
@@ -87,9 +89,12 @@ def convolve(
 
 
 def _few(weight: Tensor, like: nn.Conv2d) -> Literal["inputs", "outputs"] | None:
-    """The side on which a large kernel (d c h w) has so few channels that its rows are to be channels there."""
+    """The side on which a large kernel (d c h w) has so few channels that its rows are to be channels there.
+
+    None where inputs are fewer still.
+    """
     plain = like.groups == 1 and like.stride == (1, 1) == like.dilation and not isinstance(like.padding, str)
-    if not plain or min(weight.shape[2:]) < _LARGE_KERNEL:
+    if not plain or min(weight.shape[2:]) < _LARGE_KERNEL or weight.shape[1] < _TOO_FEW:
         return None
     if weight.shape[1] <= _FEW:
         return "inputs"
