@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from synhead.nn.attention import MultiHeadAttention, PositionedAttention, attend, attendable
@@ -91,6 +92,19 @@ def test_quantiser_is_straight_through():
     weight = torch.randn(1, 4, 3, 3)
     (quantize(feature, torch.randn(8, 4)).values * weight).sum().backward()
     assert torch.allclose(feature.grad, weight)
+
+
+def test_quantiser_has_the_gradients_of_its_two_terms():
+    feature, codes, weight = torch.randn(2, 4, 3, 5), torch.randn(6, 4), torch.randn(2, 4, 3, 5)
+    found = [feature.clone().requires_grad_(), codes.clone().requires_grad_()]
+    wanted = [feature.clone().requires_grad_(), codes.clone().requires_grad_()]
+    result = quantize(*found)
+    (result.loss + (result.values * weight).sum()).backward()
+    nearest = F.embedding(result.indices, wanted[1]).permute(0, 3, 1, 2)
+    terms = 0.25 * F.mse_loss(wanted[0], nearest.detach()) + F.mse_loss(nearest, feature)
+    (terms + (wanted[0] * weight).sum()).backward()
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
 
 
 def test_quantiser_agrees_with_a_known_library():

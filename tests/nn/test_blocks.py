@@ -11,6 +11,7 @@ from synhead.nn.blocks import AntialiasDownscale, Downsample, ResBlock, antialia
 from synhead.nn.conv import Conv2d, activated
 from synhead.nn.hourglass import Hourglass
 from synhead.nn.norm import normalise, normalise_swish
+from synhead.nn.parts import first_channels, split_batch
 from synhead.nn.together import convolve_together
 
 
@@ -19,6 +20,26 @@ def test_kernels_have_the_published_sizes(factor, size):
     kernel = antialias_kernel(factor)
     assert kernel.shape == (1, 1, size, size)
     assert float(kernel.sum()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_of_parts_lie_as_the_whole(layout):
+    leaf = torch.randn(3, 5, 4, 6).to(memory_format=layout).requires_grad_()
+    whole = leaf * 1
+    gradients: list[torch.Tensor] = []
+    whole.register_hook(gradients.append)
+    for ours, theirs in (
+        ((first_channels(whole, 3),), (whole[:, :3],)),
+        (split_batch(whole, 2), whole.split([2, 1])),
+        (split_batch(whole, 2)[1:], whole.split([2, 1])[1:]),  # the other has no gradient
+    ):
+        gradients.clear()
+        for parts in (ours, theirs):
+            leaf.grad = None
+            sum(part.exp().sum() for part in parts).backward(retain_graph=True)
+        assert torch.equal(*gradients)
+        assert gradients[0].is_contiguous(memory_format=layout)
+    assert all(torch.equal(*pair) for pair in zip(split_batch(whole, 2), whole.split([2, 1]), strict=True))
 
 
 def test_downscale_is_a_filter_then_every_factorth_pixel():

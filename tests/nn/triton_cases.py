@@ -43,6 +43,7 @@ from synhead.nn.fast_conv import PhaseUpsample
 from synhead.nn.fused_attention import NarrowAttention
 from synhead.nn.fused_bias import AddBias, RectifiedConvolution
 from synhead.nn.fused_distance import ComparedConvolution
+from synhead.nn.fused_halves import DoubledPicture, HalvedPicture
 from synhead.nn.fused_joined_norm import JoinedGroupNorm
 from synhead.nn.fused_layer_norm import FusedLayerNorm
 from synhead.nn.fused_modulation import modulated
@@ -246,6 +247,22 @@ def pooling() -> Iterator[tuple[str, float]]:
     yield from trunks()
 
 
+def halves() -> Iterator[tuple[str, float]]:
+    """2 x 2 means and pixels repeated; channels beside and above powers of two, gradients in either layout."""
+    for channels, height, width in ((5, 6, 4), (16, 2, 10), (1030, 4, 2)):
+        leaf = random(3, channels, height, width).requires_grad_()
+        doubled = F.interpolate(leaf, scale_factor=2.0, mode="nearest")
+        for name, wanted, found in (
+            ("halved", F.avg_pool2d(leaf, 2), HalvedPicture.apply(leaf)),
+            ("doubled", doubled, DoubledPicture.apply(leaf)),
+        ):
+            yield f"{name} {channels}", error(found, wanted)
+            for layout in (torch.contiguous_format, torch.channels_last):
+                seed = random(*wanted.shape).contiguous(memory_format=layout)
+                ours, theirs = (torch.autograd.grad(out, leaf, seed, retain_graph=True)[0] for out in (found, wanted))
+                yield f"{name} {channels}, gradient {layout}", error(ours, theirs)
+
+
 def trunks() -> Iterator[tuple[str, float]]:
     """Stages whose one ReLU is both a feature and the maximum's input, and stages with more; both layouts."""
     trunk = random_trunk(TrunkConfig(widths=(8, 12, 16, 8, 8), depths=(2, 1, 3, 1, 1))).to(DEVICE)
@@ -298,7 +315,9 @@ def everywhere() -> Iterator[None]:
         for module in (conv, norm_module):
             stack.enter_context(patch.object(module, "half_kernels", lambda x: x.dtype))
         stack.enter_context(patch.object(together, "takes_kernels", lambda _: True))
-        stack.enter_context(patch.object(conv, "_LARGE", 0))
+        stack.enter_context(patch.object(blocks, "takes_kernels", lambda _: True))
+        for module in (conv, blocks):
+            stack.enter_context(patch.object(module, "_LARGE", 0))
         for name in ("_trains_fused", "_trains_half"):
             stack.enter_context(patch.object(plain_warp, name, lambda *_: True))
         yield
@@ -692,7 +711,7 @@ if __name__ == "__main__":
     with torch.no_grad():
         found = dict([*warps(), *pointwise(), *attention(), *convolutions()])
     groups = (norms, joined_norms, biases, samples, distances, resizing, enlarging, row_norms, rectifying, layers)
-    for cases in (*groups, rows, modulation_gradients, pooling, attention_gradients, retrieving):
+    for cases in (*groups, rows, modulation_gradients, pooling, halves, attention_gradients, retrieving):
         found |= dict(cases())
     found |= dict(training())
     found |= dict(whole()) if "--kernels" not in sys.argv else {}

@@ -16,6 +16,7 @@ from synhead.geometry.precision import upcast
 from synhead.nn.blocks import AttentionBlock, Downsample, ResBlock, Upsample, conv3x3, group_norm
 from synhead.nn.conv import activated, training_kernels, unbiased
 from synhead.nn.norm import normalise
+from synhead.nn.parts import split_batch
 from synhead.nn.together import convolve_together
 
 
@@ -28,9 +29,8 @@ class EncodedImage:
 
     def split(self, count: int) -> tuple[EncodedImage, EncodedImage]:
         """The first ``count`` and the rest of encodings that were made in one batch."""
-        sizes = [count, len(self.code_target) - count]
-        features = {scale: feature.split(sizes) for scale, feature in self.features.items()}  # one gradient for both
-        targets = self.code_target.split(sizes)
+        features = {scale: split_batch(feature, count) for scale, feature in self.features.items()}
+        targets = split_batch(self.code_target, count)
         first, rest = ({scale: parts[i] for scale, parts in features.items()} for i in range(2))
         return EncodedImage(features=first, code_target=targets[0]), EncodedImage(features=rest, code_target=targets[1])
 

@@ -126,7 +126,8 @@ class FlowRefiner(nn.Module):
         flow = activated(self.flow2, activated(self.flow1, flow_px, "relu"), "relu")
         joined = activated(self.join, torch.cat([motion, flow], dim=1), "relu")
         context = warped.resized(flow_px.shape[-1], lambda x: activated(self.contexts[str(scale)], x, "relu"))
-        state = torch.cat([joined, flow_px, activated(self.context, context, "relu")], dim=1)
+        # In the type in which the convolution reads it: beside float32 autocast would make, and keep, all in float32.
+        state = torch.cat([joined, flow_px.to(joined.dtype), activated(self.context, context, "relu")], dim=1)
         flow, occlusion = convolve_together(state, self.flow_hidden, self.occlusion_hidden, activation="relu")
         return self.flow_out(flow), self.occlusion_out(occlusion)
 

@@ -9,8 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.geometry.precision import autocast_dtype, full_precision
+from synhead.geometry.triton_there import takes_kernels
 from synhead.nn.conv import Conv2d, add_bias, training_kernels, unbiased
 from synhead.nn.norm import normalise_swish, normalise_swish_joined, normalise_through
+
+_LARGE = 2**20  # values from which a faster pass is worth more than the launch of a kernel of ours
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
@@ -26,8 +29,29 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
 def enlarge(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     """Nearest x2, in the type in which the convolution after it reads: autocast would make float32 of it."""
     x = x.to(autocast_dtype(x))
+    if _halves_fused(x):
+        from synhead.nn.fused_halves import DoubledPicture  # noqa: PLC0415 - Triton exists on GPU builds only
+
+        out: Tensor = DoubledPicture.apply(x)  # type: ignore[no-untyped-call]
+        return out
     with full_precision(x):
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def halve(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    """2 x 2 average pooling; a last row or column of odd sizes is left out."""
+    if _halves_fused(x) and x.shape[2] % 2 == x.shape[3] % 2 == 0:
+        from synhead.nn.fused_halves import HalvedPicture  # noqa: PLC0415
+
+        out: Tensor = HalvedPicture.apply(x)  # type: ignore[no-untyped-call]
+        return out
+    return F.avg_pool2d(x, 2)
+
+
+def _halves_fused(x: Tensor) -> bool:
+    """Whether the kernels enlarge and pool: in training on a GPU, in float32 too, where it lies by pixel."""
+    here = torch.is_grad_enabled() and takes_kernels(x.device) and x.numel() >= _LARGE
+    return here and x.dtype != torch.float64 and x.is_contiguous(memory_format=torch.channels_last)
 
 
 class ResBlock(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from synhead.geometry.precision import HALF, autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
+from synhead.nn.parts import first_channels
 
 __all__ = ["Activation", "Conv2d", "activate", "activated", "add_bias", "compared", "convolve", "half_kernels"]
 __all__ += ["halved_once", "normalized", "rectified", "training_kernels", "unbiased"]
@@ -85,7 +86,7 @@ def convolve(
         bias = F.pad(bias, (0, outputs))
     out = F.conv2d(x, weight, None, like.stride, padding, like.dilation, like.groups)
     out = add_bias(out, bias, activation=activation)
-    return out[:, : out.shape[1] - outputs] if outputs and like.groups == 1 else out
+    return first_channels(out, out.shape[1] - outputs) if outputs and like.groups == 1 else out
 
 
 def _few(weight: Tensor, like: nn.Conv2d) -> Literal["inputs", "outputs"] | None:

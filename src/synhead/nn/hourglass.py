@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.config import HourglassConfig
-from synhead.nn.blocks import conv3x3, enlarge
+from synhead.nn.blocks import conv3x3, enlarge, halve
 
 
 class DownBlock(nn.Module):
@@ -20,7 +19,7 @@ class DownBlock(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        return F.avg_pool2d(self.norm(self.conv(x)).relu_(), 2)
+        return halve(self.norm(self.conv(x)).relu_())
 
 
 class UpBlock(nn.Module):
