@@ -86,3 +86,13 @@ def test_wrong_use_is_one_line(run: Run, tmp_path: Path) -> None:
         assert finished.code == 2
         assert words in finished.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_held_out_clips_are_looked_for_before_training(run: Run, clips: Path, tmp_path: Path) -> None:
+    """A folder without splits would be trained on whole, and its runs measured nowhere."""
+    flat = tmp_path / "flat"
+    shutil.copytree(clips / "train", flat)
+    finished = call(run, flat, tmp_path / "runs", "--steps", 2)
+    assert finished.code == 2
+    assert "no val split" in finished.err
+    assert not (tmp_path / "runs").exists()

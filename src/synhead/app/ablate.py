@@ -42,7 +42,16 @@ def ablate(
     Where mediapipe is missing, held-out clips are rendered (RUN/frames) and a call on another machine measures them.
     """
     from synhead.app.ablation.fleet import parse_devices, run_all  # heavy imports wait until a command runs
-    from synhead.app.ablation.plan import FINAL, Request, claim, measurements, parse_seeds, parse_variants, plan
+    from synhead.app.ablation.plan import (
+        FINAL,
+        Request,
+        claim,
+        measurements,
+        parse_seeds,
+        parse_variants,
+        plan,
+        require_clips,
+    )
     from synhead.config import preset as named_preset
     from synhead.evaluation.ablation import summarise
 
@@ -66,6 +75,7 @@ def ablate(
     )
     tasks = plan(request, output, parse_variants(variants), parse_seeds(seeds), measuring=measuring)
     where = parse_devices(devices)
+    require_clips(request, tasks)
     claim(output, request)
     remark(f"{len(tasks)} runs on {', '.join(device.name for device in where)}; {output} can be gone on from")
     failures = run_all(tasks, where, remark)
