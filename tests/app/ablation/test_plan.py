@@ -128,7 +128,10 @@ def test_weights_of_an_equal_number_of_steps_are_measured_too(tmp_path: Path) ->
     with pytest.raises(TaskError, match="iteration 3 of 4"):
         task.settle(Stage("train"))
     checkpoint(task.folder, iteration=8, seconds=240)
+    for name in ("weights", "weights-4", "weights-8"):
+        (task.folder / name).mkdir()
     task.settle(Stage("train"))
+    assert sorted(path.name for path in task.folder.glob("weights*")) == ["weights", "weights-4"]
     stages = []
     while (stage := task.stage()) is not None:
         stages.append(str(stage))

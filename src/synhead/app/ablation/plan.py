@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -171,6 +172,9 @@ class Task:
         state, wanted = self._state(), self.request.steps or self.request.at or 0
         if state["counters"]["iteration"] < wanted:
             raise TaskError(f"training stopped at iteration {state['counters']['iteration']} of {wanted}")
+        for path in self.folder.glob(f"{FINAL}-*"):  # training keeps weights at every multiple of --at
+            if path.name not in self.request.weights:
+                shutil.rmtree(path)
         known = {**state["counters"], "clips": state.get("data", {}).get("clips")}
         with replacing(self.folder / TRAINED_FILE) as temporary:
             temporary.write_text(json.dumps(known, indent=2) + "\n")
