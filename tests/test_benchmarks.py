@@ -11,9 +11,10 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -30,7 +31,9 @@ from synhead.weights import checkpoint
 from synhead.weights.checkpoint import load, save
 from tests.data.clip_factory import write_shard, write_video
 from tests.inference.conftest import blobs
+from tests.training.training_factory import RepeatingRecorder
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 TWELVE = replace(preset("tiny"), keypoints=replace(preset("tiny").keypoints, count=12, detail="patches"))
 LACKING = (
@@ -153,6 +156,28 @@ def test_gradients_that_point_elsewhere_are_told() -> None:
         found = dict(zip(modes, (right, right, right, last), strict=True))
         parts["check"].__globals__["differentiate"] = lambda mode, *_, found=found: found[mode]
         assert parts["check"]("tiny", 1, "cpu") == sound
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stale", [False, True])
+def test_replays_are_compared_and_a_stale_one_is_told(stale: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001
+    """A recording that does not see what changes gives the gradients of another batch."""
+
+    class Stale(RepeatingRecorder):
+        def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+            results, replay = super().record(work)
+            done: list[None] = []
+            return results, lambda: None if done else done.append(replay())  # type: ignore[func-returns-value]
+
+    parts = script("replays")
+    kind = Stale if stale else RepeatingRecorder
+    parts["check"].__globals__["recorder_for"] = lambda state, _: kind(state.model, state.discriminator)
+    assert parts["check"]("tiny", "synhead", 1, "cpu") is not stale
+    shown = capsys.readouterr().out
+    assert "17 terms" in shown
+    turned = dict(re.findall(r"  (replayed|another batch) .* turn by (\S+)", shown))
+    assert float(turned["another batch"]) > 0.1
+    assert (float(turned["replayed"]) > 0.1) == stale
 
 
 def test_attention_has_its_cases_and_asks_for_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,6 +132,10 @@ def test_scales_without_pixels_are_left_out(vgg):
     assert len(PerceptualLoss(random_trunk(SMALL)).levels(images(size=32))) == 4
 
 
+def test_pictures_without_any_scale_have_no_loss(vgg):
+    assert PerceptualLoss(vgg)([images(size=8, batch=1)] * 2, images(size=8, batch=1)) == (0, 0)
+
+
 def test_bfloat16_autocast_reduces_in_float32():
     loss = PerceptualLoss(random_trunk(SMALL))
     image, target = images(seed=1).requires_grad_(), images(seed=2)

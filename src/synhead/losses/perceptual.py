@@ -23,8 +23,9 @@ __all__ = ["PerceptualLoss", "build_perceptual"]
 class PerceptualLoss(nn.Module):
     """Sum over scales 1, 1/2, 1/4, 1/8 and layers l of E[|phi_l(I) - sg phi_l(I_d)|]; 20 means with VGG19.
 
-    Scales at which the extractor would run out of pixels are left out (with VGG19, those under 16 pixels). Works under
-    bfloat16 autocast: feature maps stay in bfloat16, differences are reduced in float32. float16 would underflow.
+    Scales at which the extractor would run out of pixels are left out (with VGG19, those under 16 pixels); of pictures
+    for which that is all of them, such as cut-outs of a small model's, the loss is 0. Works under bfloat16 autocast:
+    feature maps stay in bfloat16, differences are reduced in float32. float16 would underflow.
     """
 
     def __init__(self, extractor: FeatureExtractor, factors: Sequence[int] = LossConfig.perceptual_factors) -> None:
@@ -45,6 +46,8 @@ class PerceptualLoss(nn.Module):
         """The loss of each of ``images`` against one target, all in one batch of the extractor."""
         found = self.levels(torch.cat(list(images)) if len(images) > 1 else images[0])
         wanted = self.levels(target.detach())
+        if not wanted:
+            return tuple(image.new_zeros((), dtype=torch.promote_types(image.dtype, torch.float32)) for image in images)
         with halved_once():
             scales = [self.compare(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)]
         return torch.stack(scales).sum(0).unbind()
