@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -25,7 +25,6 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn, optim
 
 from synhead.config import preset
-from synhead.losses.config import LossConfig
 from synhead.losses.objective import GeneratorObjective
 from synhead.losses.perceptual import build_perceptual
 from synhead.losses.regions import FacePoints
@@ -37,6 +36,8 @@ from synhead.training.state import TrainingState, build
 from synhead.training.step import Micro, make_steps
 from synhead.types import FacePoint
 
+MakeRecorder = Callable[[TrainingState], Recorder]
+
 _ROUNDS, _WARM = 6, 3
 _SLACK = 1e-3
 
@@ -47,12 +48,6 @@ class Taken:
 
     terms: Mapping[str, float]
     gradients: Mapping[str, Tensor]
-
-
-def recorder_for(state: TrainingState, device: torch.device) -> Recorder:
-    """What records on a device."""
-    del state
-    return cuda_recorder(device)
 
 
 def configured(name: str, kind: RecipeName, batch: int) -> RunConfig:
@@ -99,10 +94,12 @@ def held(optimizer: optim.Optimizer, names: Mapping[nn.Parameter, str], into: di
     optimizer.step = step  # type: ignore[method-assign, assignment]
 
 
-def take(config: RunConfig, objective: GeneratorObjective, fabric: Fabric, *, recorded: bool) -> list[Taken]:
-    """Every step after those that come before a recording."""
+def take(
+    config: RunConfig, objective: GeneratorObjective, fabric: Fabric, record: MakeRecorder | None = None
+) -> list[Taken]:
+    """Every step after those that come before a recording. ``record``: what makes one, if passes are recorded."""
     state = build(config.model, config.training, fabric.device)
-    recorder = recorder_for(state, fabric.device) if recorded else None
+    recorder = None if record is None else record(state)
     steps = make_steps(fabric, state, objective, config.training, recorder)
     names = {p: f"{side}.{name}" for side in ("model", "discriminator") for name, p in named(state, side)}
     found = []
@@ -137,15 +134,15 @@ def apart(found: Sequence[Taken], wanted: Sequence[Taken]) -> tuple[float, float
     return term, turn, where
 
 
-def check(name: str, kind: RecipeName, batch: int, device: str) -> bool:
+def check(name: str, kind: RecipeName, batch: int, device: str, record: MakeRecorder) -> bool:
     """Print a case's lines; whether its replays are sound."""
     config = configured(name, kind, batch)
     fabric = make_fabric(config.training.execution, device)
-    objective = GeneratorObjective(config.losses, build_perceptual(_perceptual(config.losses))).to(fabric.device)
-    plain = take(config, objective, fabric, recorded=False)
+    objective = GeneratorObjective(config.losses, build_perceptual(config.losses)).to(fabric.device)
+    plain = take(config, objective, fabric)
     lines = {
-        "computed again": apart(take(config, objective, fabric, recorded=False), plain),
-        "replayed": apart(take(config, objective, fabric, recorded=True), plain),
+        "computed again": apart(take(config, objective, fabric), plain),
+        "replayed": apart(take(config, objective, fabric, record), plain),
         "another batch": apart([*plain[1:], plain[0]], plain),
     }
     print(f"{name}, {kind}, batch {batch}, {fabric.device}: {len(plain[0].terms)} terms")
@@ -153,10 +150,6 @@ def check(name: str, kind: RecipeName, batch: int, device: str) -> bool:
         print(f"  {label:15} terms differ by up to {term:.1e} ({where or 'none'}), gradients turn by {turn:.1e}")
     (term, turn, _), (noise, spread, _) = lines["replayed"], lines["computed again"]
     return term <= 2 * noise + _SLACK and turn <= 2 * spread + _SLACK
-
-
-def _perceptual(losses: LossConfig) -> LossConfig:
-    return replace(losses, weights=replace(losses.weights, perceptual=max(losses.weights.perceptual, 0.5)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -169,7 +162,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         parser.error("CUDA graphs need a GPU")
     cases = [(name, cast(RecipeName, kind)) for name in options.preset for kind in options.recipe]
-    failed = [case for case in cases if not check(*case, options.batch, "cuda")]
+    device = torch.device("cuda")
+    failed = [case for case in cases if not check(*case, options.batch, "cuda", lambda _: cuda_recorder(device))]
     print("failed: " + ", ".join(map(str, failed)) if failed else "all replays agree")
     return 1 if failed else 0
 

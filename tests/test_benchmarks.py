@@ -169,10 +169,11 @@ def test_replays_are_compared_and_a_stale_one_is_told(stale: bool, capsys: pytes
             done: list[None] = []
             return results, lambda: None if done else done.append(replay())  # type: ignore[func-returns-value]
 
-    parts = script("replays")
     kind = Stale if stale else RepeatingRecorder
-    parts["check"].__globals__["recorder_for"] = lambda state, _: kind(state.model, state.discriminator)
-    assert parts["check"]("tiny", "synhead", 1, "cpu") is not stale
+    sound = script("replays")["check"](
+        "tiny", "synhead", 1, "cpu", lambda state: kind(state.model, state.discriminator)
+    )
+    assert sound is not stale
     shown = capsys.readouterr().out
     assert "17 terms" in shown
     turned = dict(re.findall(r"  (replayed|another batch) .* turn by (\S+)", shown))

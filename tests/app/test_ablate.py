@@ -92,7 +92,8 @@ def test_held_out_clips_are_looked_for_before_training(run: Run, clips: Path, tm
     """A folder without splits would be trained on whole, and its runs measured nowhere."""
     flat = tmp_path / "flat"
     shutil.copytree(clips / "train", flat)
-    finished = call(run, flat, tmp_path / "runs", "--steps", 2)
-    assert finished.code == 2
-    assert "no val split" in finished.err
+    for data, words in ((flat, "no val split"), (tmp_path / "train-000.tar", "name held-out clips with --val")):
+        finished = call(run, data, tmp_path / "runs", "--steps", 2)
+        assert finished.code == 2
+        assert words in finished.err
     assert not (tmp_path / "runs").exists()

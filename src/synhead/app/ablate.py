@@ -41,17 +41,9 @@ def ablate(
 
     Where mediapipe is missing, held-out clips are rendered (RUN/frames) and a call on another machine measures them.
     """
+    from synhead.app.ablation.clips import require_clips
     from synhead.app.ablation.fleet import parse_devices, run_all  # heavy imports wait until a command runs
-    from synhead.app.ablation.plan import (
-        FINAL,
-        Request,
-        claim,
-        measurements,
-        parse_seeds,
-        parse_variants,
-        plan,
-        require_clips,
-    )
+    from synhead.app.ablation.plan import FINAL, Request, claim, measurements, parse_seeds, parse_variants, plan
     from synhead.config import preset as named_preset
     from synhead.evaluation.ablation import summarise
 

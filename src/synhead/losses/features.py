@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -93,36 +93,44 @@ class TrunkFeatures(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         """Feature maps after the first ReLU of each stage, each half the size of the one before."""
-        return self._walk(image, None)
+        found: list[Tensor] = []
+
+        def keep(layer: nn.Conv2d, x: Tensor) -> Tensor:
+            found.append(rectified(layer, x))
+            return found[-1]
+
+        self._walk(image, keep)
+        return tuple(found)
 
     def distances(self, image: Float[Tensor, "mb 3 h w"], targets: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """E[|.|] of each feature map from its target, whose batch is b: m values each. Made layer by layer.
 
         The kernels join a comparison's gradient with the next layer's, which :meth:`forward` leaves to autograd.
         """
-        return self._walk(image, targets)
+        found: list[Tensor] = []
 
-    def _walk(self, image: Tensor, targets: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
-        """The feature maps, or with ``targets`` their distances."""
+        def compare(layer: nn.Conv2d, x: Tensor) -> Tensor:
+            feature, distance = compared(layer, x, targets[len(found)])
+            found.append(distance)
+            return feature
+
+        self._walk(image, compare)
+        return tuple(found)
+
+    def _walk(self, image: Tensor, tap: Callable[[nn.Conv2d, Tensor], Tensor]) -> None:
+        """Through all layers; ``tap``: applies a tapped convolution and its ReLU."""
         first = self.features[0]
         assert isinstance(first, nn.Conv2d)
         x = normalized(first, image, self.mean, self.std)
         ends = {index - 2 for index, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)}
-        found = []
         for index, layer in enumerate(self.features):
             if not isinstance(layer, nn.Conv2d):  # ReLU and maximum are done with the convolution before them
                 continue
-            if index + 1 not in self.taps:
-                x = rectified(layer, x, pooled=index in ends)
-                continue
-            if targets is None:
-                x = rectified(layer, x)
-                found.append(x)
+            if index + 1 in self.taps:
+                x = tap(layer, x)
+                x = F.max_pool2d(x, 2) if index in ends else x
             else:
-                x, distance = compared(layer, x, targets[len(found)])
-                found.append(distance)
-            x = F.max_pool2d(x, 2) if index in ends else x
-        return tuple(found)
+                x = rectified(layer, x, pooled=index in ends)
 
     def train(self, mode: bool = True) -> TrunkFeatures:  # noqa: FBT001, FBT002, ARG002 - signature of nn.Module
         """Always in evaluation mode: it is not trained along."""

@@ -18,8 +18,16 @@ from torch import Tensor
 from synhead.geometry.triton_there import rectifies
 from synhead.nn.triton_kernels import ACTIVATIONS, Activation, add_table
 
-__all__ = ["AddBias", "RectifiedConvolution", "channel_sums", "column_sums", "convolve_rectified", "input_gradient"]
-__all__ += ["pixel_row"]
+__all__ = [
+    "AddBias",
+    "RectifiedConvolution",
+    "by_pixel",
+    "channel_sums",
+    "column_sums",
+    "convolve_rectified",
+    "input_gradient",
+    "pixel_row",
+]
 
 _TILE = 1024  # with eight warps: half the time of 4,096 with four, on an H200, where there is no activation
 _PROGRAMS = 1056
@@ -84,7 +92,7 @@ def _gradients(gradient: Tensor, out: Tensor, activation: Activation, dtype: tor
     width = gradient.shape[1]
     gradient_row = pixel_row(gradient)
     if gradient_row is None:
-        gradient, gradient_row = _by_pixel(gradient), width
+        gradient, gradient_row = by_pixel(gradient), width
     rows = gradient.numel() // width
     c = triton.next_power_of_2(width)
     r = max(1, _TILE // c)
@@ -104,7 +112,8 @@ def channel_sums(gradient: Tensor, dtype: torch.dtype) -> Tensor:
     return _gradients(gradient, gradient, "none", dtype)[1]
 
 
-def _by_pixel(x: Tensor) -> Tensor:
+def by_pixel(x: Tensor) -> Tensor:
+    """Channels last; as it is if it lies so."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -119,7 +128,7 @@ def pixel_row(x: Tensor) -> int | None:
 
 
 def _rows(x: Tensor) -> Tensor:
-    return _by_pixel(x).permute(0, 2, 3, 1)
+    return by_pixel(x).permute(0, 2, 3, 1)
 
 
 class AddBias(torch.autograd.Function):
@@ -145,7 +154,7 @@ class AddBias(torch.autograd.Function):
         if ctx.saved_tensors:
             inner, sums = _gradients(gradients[0], ctx.saved_tensors[0], ctx.activation, ctx.bias_type)
             return inner, sums, None
-        gradient = _by_pixel(gradients[0])
+        gradient = by_pixel(gradients[0])
         inner, sums = _gradients(gradient, gradient, ctx.activation, ctx.bias_type)
         return inner, sums, None, *(gradient.to(kind) for kind in ctx.other_types)
 
@@ -187,5 +196,5 @@ class RectifiedConvolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, out = ctx.saved_tensors
-        inner = torch.ops.aten.threshold_backward(_by_pixel(gradients[0]), out, 0)
+        inner = torch.ops.aten.threshold_backward(by_pixel(gradients[0]), out, 0)
         return input_gradient(inner, x, weight), None, None

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from synhead.nn.fused_bias import convolve_rectified, input_gradient
+from synhead.nn.fused_bias import by_pixel, convolve_rectified, input_gradient
 
 __all__ = ["ComparedConvolution", "mean_distances", "rectified_gradient"]
 
@@ -89,8 +89,8 @@ class ComparedConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        out = _by_pixel(convolve_rectified(x, weight, bias))
-        wanted = _by_pixel(wanted)
+        out = by_pixel(convolve_rectified(x, weight, bias))
+        wanted = by_pixel(wanted)
         ctx.save_for_backward(x, weight, out, wanted)
         ctx.set_materialize_grads(False)
         return out, mean_distances(out, wanted)
@@ -99,7 +99,7 @@ class ComparedConvolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, out, wanted = ctx.saved_tensors
         through, distances = gradients
-        through = None if through is None else _by_pixel(through)
+        through = None if through is None else by_pixel(through)
         if distances is not None:
             inner = rectified_gradient(out, wanted, distances, through)
         elif through is not None:
@@ -107,7 +107,3 @@ class ComparedConvolution(torch.autograd.Function):
         else:
             return None, None, None, None
         return input_gradient(inner, x, weight), None, None, None
-
-
-def _by_pixel(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from synhead.config import AblationName, ConfigError
-from synhead.data.clips import open_clips
 from synhead.data.files import replacing
 from synhead.evaluation.ablation import Measurement
 from synhead.training.checkpoint import CheckpointFolder
@@ -31,7 +30,6 @@ __all__ = [
     "parse_seeds",
     "parse_variants",
     "plan",
-    "require_clips",
 ]
 
 TRAINED_FILE, REQUEST_FILE = "trained.json", "request.json"
@@ -247,18 +245,6 @@ def plan(
         for seed in seeds
         for variant in variants
     )
-
-
-def require_clips(request: Request, tasks: Sequence[Task]) -> None:
-    """Look for what the tasks will read before hours of training: their clips, and held-out clips apart from those.
-
-    Raises DataError. Training alone would take a folder without splits whole, held-out clips among the others.
-    """
-    actions = {stage.action for stage in (task.stage() for task in tasks) if stage is not None}
-    if "train" in actions:
-        open_clips(request.data, "train")
-    if actions:
-        open_clips(request.val or request.data, "val")
 
 
 def measurements(request: Request, folder: Path, weights: str = FINAL) -> tuple[Measurement, ...]:
