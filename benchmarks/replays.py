@@ -60,7 +60,7 @@ def configured(name: str, kind: RecipeName, batch: int) -> RunConfig:
     losses = replace(
         config.losses, perceptual="vgg19-random", adversarial_start=0, exposure_spread=0.2, weights=weights
     )
-    execution = replace(config.training.execution, precision="bf16")
+    execution = replace(config.training.execution, precision="bf16", cuda_graphs=False)
     return replace(config, losses=losses, training=replace(config.training, batch=batch, execution=execution))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,10 +15,11 @@ from training_factory import LOSSES, TRAINING, RandomPairs, RepeatingRecorder, m
 from synhead.config import ConfigError
 from synhead.losses.objective import GeneratorObjective
 from synhead.losses.regions import FacePoints
+from synhead.training import recording
 from synhead.training.config import ExecutionConfig, Precision, TrainingConfig
 from synhead.training.distributed import make_fabric
 from synhead.training.randomness import warps_for
-from synhead.training.recording import CudaRecorder, RecordedPass
+from synhead.training.recording import CudaRecorder, RecordedPass, graphs_wanted
 from synhead.training.state import TrainingState, build
 from synhead.training.step import Micro, Steps, make_steps
 from synhead.types import FacePoint
@@ -126,12 +127,63 @@ def test_work_that_cannot_be_recorded_is_told_with_the_remedy() -> None:
         recorded("a", lambda tensors: linear(tensors[0]).sum().backward(), [torch.ones(1, 2)])
 
 
+def test_without_being_asked_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -> None:
+    """The attempt's gradients are dropped, it is made once, and every call gives what it would have given."""
+    linear, attempts = nn.Linear(2, 1, bias=False), []
+
+    class Refusing(RepeatingRecorder):
+        def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+            attempts.append(work())
+            raise RuntimeError("CUDA error: operation not permitted\nmore")
+
+    def work(tensors: Sequence[Tensor]) -> Tensor:
+        value = linear(tensors[0]).sum()
+        value.backward()
+        return value.detach()
+
+    recorded: RecordedPass[Tensor] = RecordedPass(linear.parameters(), Refusing(linear), forgiving=True)
+    for index in range(8):
+        rows = torch.randn(3, 2, generator=torch.Generator().manual_seed(index))
+        linear.weight.grad = None
+        assert torch.equal(recorded("a", work, [rows]), linear(rows).sum())
+        assert torch.allclose(linear.weight.grad, rows.sum(dim=0, keepdim=True))
+    assert len(attempts) == 1
+    assert caplog.text.count("not permitted") == 1
+
+
+@pytest.mark.parametrize(
+    ("execution", "processes", "kernels", "wanted"),
+    [
+        (ExecutionConfig(precision="bf16"), 1, True, True),
+        (ExecutionConfig(precision="bf16"), 2, True, False),
+        (ExecutionConfig(precision="bf16"), 1, False, False),
+        (ExecutionConfig(precision="fp32"), 1, True, False),
+        (ExecutionConfig(precision="bf16", compile="default"), 1, True, False),
+        (ExecutionConfig(precision="bf16", sync_batch_norm=True), 1, True, False),
+        (ExecutionConfig(precision="bf16", cuda_graphs=False), 1, True, False),
+        (ExecutionConfig(precision="fp32", cuda_graphs=True), 2, False, True),
+    ],
+)
+def test_graphs_are_the_default_where_they_were_checked(
+    execution: ExecutionConfig,
+    processes: int,
+    kernels: bool,  # noqa: FBT001
+    wanted: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recording, "takes_kernels", lambda device: device.type == "cuda" and kernels)
+    assert graphs_wanted(execution, torch.device("cuda"), processes) == wanted
+    assert graphs_wanted(execution, torch.device("cpu"), processes) == (execution.cuda_graphs is True)
+
+
 def test_graphs_need_a_gpu(fabric: Fabric, state: TrainingState) -> None:
     config = replace(TRAINING, execution=ExecutionConfig(cuda_graphs=True))
     with pytest.raises(ConfigError, match="needs a GPU"):
         make_steps(fabric, state, GeneratorObjective(LOSSES, None), config)
     with pytest.raises(ConfigError, match="sync_batch_norm off"):
         ExecutionConfig(cuda_graphs=True, sync_batch_norm=True)
+    with pytest.raises(ConfigError, match="not both"):
+        ExecutionConfig(cuda_graphs=True, compile="reduce-overhead")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="records on a GPU")

@@ -25,7 +25,9 @@ def train(
     compile_mode: Annotated[str | None, typer.Option("--compile", help="off, default or reduce-overhead.")] = None,
     cuda_graphs: Annotated[
         bool | None,
-        typer.Option("--cuda-graphs/--no-cuda-graphs", help="Record each pass once and replay it, on GPUs."),
+        typer.Option(
+            "--cuda-graphs/--no-cuda-graphs", help="Record passes once and replay them; default: on one GPU in bf16."
+        ),
     ] = None,
     perceptual: Annotated[str | None, typer.Option(help="vgg19, vgg19-random, local or none.")] = None,
     vgg: Annotated[Path | None, typer.Option(help="File of VGG19, or folder of the local network.")] = None,

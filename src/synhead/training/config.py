@@ -83,18 +83,21 @@ class EmaConfig:
 class ExecutionConfig:
     """How the arithmetic is carried out; nothing here changes what is computed, beyond rounding.
 
-    ``cuda_graphs``: passes and their backwards are recorded and replayed, on GPUs.
+    ``cuda_graphs``: passes and their backwards are recorded and replayed, on GPUs. None: where that was seen to change
+    nothing (:func:`synhead.training.recording.graphs_wanted`), and computed as they are where recording fails.
     """
 
     precision: Precision = "fp32"
     compile: CompileMode = "off"
-    cuda_graphs: bool = False
+    cuda_graphs: bool | None = None
     channels_last: bool = True
     sync_batch_norm: bool = False
 
     def __post_init__(self) -> None:
         alone = not (self.cuda_graphs and self.sync_batch_norm)
         require(alone, "execution.cuda_graphs cannot wait for other processes: leave sync_batch_norm off")
+        once = not (self.cuda_graphs and self.compile == "reduce-overhead")
+        require(once, "execution.compile=reduce-overhead records graphs of its own: use it or cuda_graphs, not both")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ A step is five thousand kernels, whose launches take the processor 400 ms howeve
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
@@ -13,9 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from synhead.config import ConfigError
+from synhead.geometry.triton_there import takes_kernels
+from synhead.training.config import ExecutionConfig
 
-__all__ = ["CudaRecorder", "RecordedPass", "Recorder", "cuda_recorder"]
+__all__ = ["CudaRecorder", "RecordedPass", "Recorder", "cuda_recorder", "graphs_wanted"]
 
+_log = logging.getLogger(__name__)
 _WARM_UP = 3
 """Passes that run by themselves first: kernels are compiled, algorithms and workspaces chosen."""
 
@@ -63,6 +67,16 @@ def cuda_recorder(device: torch.device) -> CudaRecorder:
     return CudaRecorder(device)
 
 
+def graphs_wanted(execution: ExecutionConfig, device: torch.device, processes: int) -> bool:
+    """What the configuration says; if it leaves it open, whether this is where benchmarks/replays.py saw replays equal
+    computed steps: one GPU, bf16 on Triton's kernels, nothing compiled.
+    """
+    if execution.cuda_graphs is not None:
+        return execution.cuda_graphs
+    plain = execution.precision == "bf16" and execution.compile == "off" and not execution.sync_batch_norm
+    return plain and processes == 1 and takes_kernels(device)
+
+
 def _keep(gradients: Sequence[Tensor]) -> None:
     """One process has nobody to share with."""
 
@@ -82,7 +96,8 @@ class RecordedPass(Generic[T]):
 
     What it returns, and the gradients, are overwritten by the next call. One recording is kept at a time: it holds the
     memory of a whole pass. ``share``: what is done to the gradients afterwards, in place, such as their mean over
-    processes, which a recording cannot wait for.
+    processes, which a recording cannot wait for. ``forgiving``: work that cannot be recorded is done as it is from then
+    on, with a warning.
     """
 
     def __init__(
@@ -90,34 +105,50 @@ class RecordedPass(Generic[T]):
         parameters: Iterable[nn.Parameter],
         recorder: Recorder,
         share: Callable[[Sequence[Tensor]], None] = _keep,
+        *,
+        forgiving: bool = False,
     ) -> None:
         self._parameters = tuple(parameters)
         self._recorder = recorder
         self._share = share
+        self._forgiving = forgiving
+        self._refused = False
         self._form: Hashable = None
         self._warm = 0
         self._recording: _Recording[T] | None = None
 
     def __call__(self, form: Hashable, work: Callable[[Sequence[Tensor]], T], inputs: Sequence[Tensor]) -> T:
         """``work(inputs)``. All else that it depends on, and the inputs' shapes and layouts, are equal in calls of
-        equal ``form``. Raises ConfigError where the work cannot be recorded, for it waits for the GPU.
+        equal ``form``. Raises ConfigError, unless forgiving, where work cannot be recorded, for it waits for the GPU.
         """
         if form != self._form:
             self._form, self._warm, self._recording = form, 0, None
-        if self._recording is None and self._warm < _WARM_UP:
+        if self._recording is None and self._warm >= _WARM_UP and not self._refused:
+            self._recording = self._tried(work, inputs)
+        recording = self._recording
+        if recording is None:
             self._warm += 1
             results = self._recorder.warm_up(lambda: work(inputs))
             self._share([each.grad for each in self._parameters if each.grad is not None])
             return results
-        if self._recording is None:
-            self._recording = self._record(work, inputs)
-        recording = self._recording
         torch._foreach_copy_(list(recording.inputs), list(inputs), non_blocking=True)
         recording.replay()
         for parameter, gradient in recording.gradients:
             parameter.grad = gradient
         self._share([gradient for _, gradient in recording.gradients])
         return recording.results
+
+    def _tried(self, work: Callable[[Sequence[Tensor]], T], inputs: Sequence[Tensor]) -> _Recording[T] | None:
+        try:
+            return self._record(work, inputs)
+        except ConfigError as error:
+            if not self._forgiving:
+                raise
+            _log.warning("%s; going on without recording", error)
+        self._refused = True
+        for parameter in self._parameters:  # what the attempt may have left
+            parameter.grad = None
+        return None
 
     def _record(self, work: Callable[[Sequence[Tensor]], T], inputs: Sequence[Tensor]) -> _Recording[T]:
         places = tuple(torch.empty_like(tensor) for tensor in inputs)

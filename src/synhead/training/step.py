@@ -30,7 +30,7 @@ from synhead.training.compiling import compile_regions
 from synhead.training.config import TrainingConfig
 from synhead.training.distributed import InPrecision, average_over_processes
 from synhead.training.half_weights import HalfWeights
-from synhead.training.recording import RecordedPass, Recorder, cuda_recorder
+from synhead.training.recording import RecordedPass, Recorder, cuda_recorder, graphs_wanted
 from synhead.training.state import TrainingState
 
 Terms = Mapping[str, Tensor]
@@ -234,12 +234,12 @@ class RecordedPasses:
     discriminator: RecordedPass[list[DiscriminatorResult]]
 
     @classmethod
-    def of(cls, fabric: Fabric, state: TrainingState, recorder: Recorder) -> RecordedPasses:
+    def of(cls, fabric: Fabric, state: TrainingState, recorder: Recorder, *, forgiving: bool) -> RecordedPasses:
         """For the parameters of both sides."""
         share = partial(average_over_processes, fabric)
         return cls(
-            generator=RecordedPass(state.model.parameters(), recorder, share),
-            discriminator=RecordedPass(state.discriminator.parameters(), recorder, share),
+            generator=RecordedPass(state.model.parameters(), recorder, share, forgiving=forgiving),
+            discriminator=RecordedPass(state.discriminator.parameters(), recorder, share, forgiving=forgiving),
         )
 
 
@@ -275,9 +275,10 @@ def make_steps(
     if execution.compile != "off":
         kernels = execution.precision == "bf16" and takes_kernels(fabric.device)
         compile_regions(state, objective, execution.compile, kernels=kernels)
-    if execution.cuda_graphs and recorder is None:
+    if recorder is None and graphs_wanted(execution, fabric.device, fabric.world_size):
         recorder = cuda_recorder(fabric.device)
-    recorded = None if recorder is None else RecordedPasses.of(fabric, state, recorder)
+    forgiving = execution.cuda_graphs is None
+    recorded = None if recorder is None else RecordedPasses.of(fabric, state, recorder, forgiving=forgiving)
 
     def wrapped(module: nn.Module) -> nn.Module:
         return InPrecision(module, fabric) if recorded else fabric.setup_module(module, move_to_device=False)
