@@ -22,7 +22,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from synhead.app.console import remark, remarks, say
-from synhead.config import AblationName, ConfigError, ablate, to_json
+from synhead.config import AblationName, ConfigError, ModelConfig, ablate, to_json
 from synhead.config import preset as named_preset
 from synhead.data.files import replacing
 from synhead.training.config import RecipeName, RunConfig, override, recipe
@@ -70,13 +70,18 @@ def configure(choice: Choice, changes: Mapping[str, object]) -> RunConfig:
     if found is None and choice.leg is not None:
         found = saved_config(choice.leg)
     if found is None:
-        model = named_preset(choice.preset or "paper") if choice.init is None else read_info(choice.init).model
+        model = named_preset(choice.preset or "paper") if choice.init is None else _untuned(choice.init)
         if choice.ablation is not None:
             model = ablate(model, cast(AblationName, choice.ablation))
         found = recipe(choice.recipe, model)
     elif choice.preset is not None and not found.model.name.startswith(choice.preset):
         raise ConfigError(f"the run to go on from is of preset {found.model.name}: leave --preset out")
     return override(found, changes)
+
+
+def _untuned(checkpoint: Path) -> ModelConfig:
+    """The model of weights that training goes on from, which then need no gain or another one."""
+    return replace(read_info(checkpoint).model, lid_gain=1.0)
 
 
 def parse_settings(settings: Sequence[str], named: Mapping[str, object] | None = None) -> dict[str, object]:

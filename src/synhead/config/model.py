@@ -127,7 +127,8 @@ class ModelConfig:
     """The whole model. ``feature_widths`` has one entry a scale, coarse to fine, and thereby sets N.
 
     ``blend``: the decoder draws a mask too, by which its picture is mixed with the source image warped by M^N to give
-    I_g (not in the paper).
+    I_g (not in the paper). ``lid_gain``: of weights whose first keypoints were led to landmarks, how much further than
+    driven :func:`synhead.inference.lids.move_lids` moves the lids, since pictures follow by less; 1: as driven.
     """
 
     name: str = "paper"
@@ -141,12 +142,16 @@ class ModelConfig:
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     blend: bool = False
+    lid_gain: float = 1.0
 
     def __post_init__(self) -> None:
         n, size = len(self.feature_widths), self.image_size
         require(n >= 1, "feature_widths needs one width a scale")
         require(size % 2 ** (n - 1) == 0, f"image_size {size} must be divisible by 2**{n - 1} for {n} scales")
         require(size % self.flow_size == 0, f"flow_size {self.flow_size} must divide image_size {size}")
+        require(0 <= self.lid_gain <= 3, f"lid_gain {self.lid_gain} must be from 0 to 3")
+        led = self.lid_gain == 1 or self.keypoints.count >= 12
+        require(led, "lid_gain needs keypoints that were led to twelve landmarks: leave it at 1")
         require(self.flow_size % 2 == 0, "flow_size must be even (motion tokens are half of it)")
         require(
             self.scales[0] % self.token_size == 0,

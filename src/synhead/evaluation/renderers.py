@@ -13,6 +13,7 @@ from torch import Tensor
 
 from synhead.evaluation.trials import Trial
 from synhead.geometry.warp import warp
+from synhead.inference.lids import move_lids
 from synhead.inference.motion_transfer import movement_scale, transfer_motion
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, NDArray, SourceFeatures
@@ -60,6 +61,7 @@ class ModelRenderer:
                 keypoints = self.model.keypoint_detector(frames)
                 if origin is not None:
                     keypoints = transfer_motion(observed.keypoints, keypoints, origin, scale=scale)
+                keypoints = move_lids(keypoints, observed.keypoints, self.model.config.lid_gain)
                 with autocast:
                     rendered.append(_to_frames(self.picture(observed, keypoints)))
         return np.concatenate(rendered)

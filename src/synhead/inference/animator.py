@@ -19,6 +19,7 @@ from synhead.inference.engine import EagerEngine, Engine, OverlappingEngine, Pen
 from synhead.inference.engines import EngineOptions, make_engine
 from synhead.inference.fingerprint import ModelFingerprint, fingerprint
 from synhead.inference.keypoint_stream import batches_of, rows
+from synhead.inference.lids import move_lids
 from synhead.inference.motion_edits import MotionEdits
 from synhead.inference.motion_parts import keep_part
 from synhead.inference.motion_transfer import movement_scale, transfer_motion
@@ -171,7 +172,8 @@ class Animator:
     def _follow(
         self, source: SourceFeatures, motion: Iterable[Keypoints], origin: Keypoints | None
     ) -> Iterator[RgbImage]:
-        moved = self._moved(source, motion, origin)
+        gain = self.model.config.lid_gain
+        moved = (move_lids(driving, source.keypoints, gain) for driving in self._moved(source, motion, origin))
         if self.device.type == "cuda" and self.options.batch_size > 1 and isinstance(self.engine, OverlappingEngine):
             yield from _one_ahead(self.engine, source, moved)
         else:
