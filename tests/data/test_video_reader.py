@@ -113,6 +113,32 @@ def test_non_square_pixels_are_shown_square(tmp_path):
     assert (probe(path).width, probe(path).height) == (128, 64)
 
 
+@pytest.mark.parametrize(("later", "shown"), [((48, 32), (96, 64)), ((192, 128), (96, 64)), ((64, 96), (43, 64))])
+def test_frames_that_change_their_size_are_shown_as_large_as_the_first(tmp_path, later, shown):
+    """As in recordings of video calls; crops and outputs have one size for all frames."""
+    parts = [write_clip(tmp_path / f"{i}.ts", 3, size=size) for i, size in enumerate([(96, 64), later])]
+    path = tmp_path / "call.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = [frame.image for frame in read_frames(path)]
+    assert [frame.shape for frame in frames] == [(64, 96, 3)] * 6
+    margin = (96 - shown[0]) // 2
+    found, wanted = frames[5][:, margin : margin + shown[0]], picture(2, *shown)
+    assert np.abs(found.astype(int) - wanted).mean() < 6
+    assert frames[5][:, : max(0, margin - 1)].max(initial=0) < 30
+
+
+@pytest.mark.parametrize("kind", ["avif", "heic"])
+def test_a_photograph_in_a_container_of_videos_is_no_video(tmp_path, kind):
+    """Phones write HEIC: FFmpeg opens it as a video of one frame, or as one tile of the picture."""
+    path = tmp_path / f"photo.{kind}"
+    Image.new("RGB", (64, 64), "red").save(path, "AVIF")
+    content = path.read_bytes()
+    assert content[4:12] == b"ftypavif"
+    path.write_bytes(content.replace(b"ftypavif", b"ftyp" + kind.encode(), 1))
+    with pytest.raises(MediaError, match="still image"):
+        probe(path)
+
+
 def test_one_frame_by_index(tmp_path):
     path = write_clip(tmp_path / "a.mp4", 9)
     assert level(read_frame(path, 7).image) == 7

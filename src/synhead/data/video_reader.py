@@ -30,6 +30,8 @@ DEFAULT_RATE = Fraction(25)
 MAX_DEMUX_ERRORS = 16
 UNSPECIFIED_COLOURS = 2
 HD_HEIGHT_PX = 720
+STILL_BRANDS = frozenset({"avif", "heic", "heim", "heis", "heix", "mif1"})
+"""What photographs in MP4's container call themselves, HEIC and AVIF; sequences have other brands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +149,8 @@ class VideoReader:
         if not streams:
             raise MediaError(f"{self.path} has no video track; give a video file such as MP4, MOV or WebM")
         stream = streams[0]
-        still = self._container.format.name.endswith("_pipe") or self._container.format.name == "image2"
-        if still:
+        kind = self._container.format.name
+        if kind.endswith("_pipe") or kind == "image2" or self._container.metadata.get("major_brand") in STILL_BRANDS:
             raise MediaError(f"{self.path} is a still image; give a video here (are the two inputs swapped?)")
         if stream.codec_context is None:
             raise MediaError(f"{self.path} uses a video codec that cannot be decoded; convert it to H.264")
@@ -219,8 +221,11 @@ class VideoReader:
         return (height, width) if orientation(picture).transposed else (width, height)
 
     def _convert(self, picture: VideoFrame) -> RgbImage:
+        turn = orientation(picture)
         width, height = self._shown_size(picture)
-        if self._size is not None:
+        if self._size is None:
+            width, height = self._as_large_as_the_first(width, height, transposed=turn.transposed)
+        else:
             width, height = fitted_size(width, height, self._size, self._fit)
         colours = picture.colorspace
         if colours == UNSPECIFIED_COLOURS:
@@ -233,5 +238,21 @@ class VideoReader:
             src_colorspace=colours,
             interpolation=Interpolation.BILINEAR,
         )
-        pixels = orientation(picture).upright(rgb.to_ndarray().astype(np.uint8, copy=False))
-        return np.ascontiguousarray(pixels if self._size is None else centre(pixels, self._size))
+        pixels = turn.upright(rgb.to_ndarray().astype(np.uint8, copy=False))
+        if self._size is None:
+            return np.ascontiguousarray(_padded(pixels, self.info.width, self.info.height))
+        return np.ascontiguousarray(centre(pixels, self._size))
+
+    def _as_large_as_the_first(self, width: int, height: int, *, transposed: bool) -> tuple[int, int]:
+        """Video calls change size on the way: later frames are scaled to fit into the first, as players show them."""
+        wide, high = (self.info.height, self.info.width) if transposed else (self.info.width, self.info.height)
+        factor = min(Fraction(wide, width), Fraction(high, height))
+        return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _padded(image: RgbImage, width: int, height: int) -> RgbImage:
+    """``image`` in the middle of a black picture of that size, which is no smaller."""
+    down, right = height - image.shape[0], width - image.shape[1]
+    if not down and not right:
+        return image
+    return np.pad(image, ((down // 2, down - down // 2), (right // 2, right - right // 2), (0, 0)))
