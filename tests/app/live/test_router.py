@@ -154,7 +154,7 @@ def test_places_are_limited_and_free_again(animator: Animator) -> None:
 
 def test_pages_of_other_sites_are_turned_away(animator: Animator) -> None:
     client = client_of(animator, origins=("https://friend.example",))
-    for origin in ("https://evil.example", "http://127.0.0.1:9999", "null"):
+    for origin in ("https://evil.example", "http://127.0.0.1:9999", "null", "http://["):
         with pytest.raises(WebSocketDisconnect), connect(client, origin=origin):
             pass
     for origin in ("http://127.0.0.1:8770", "https://friend.example"):

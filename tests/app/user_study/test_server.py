@@ -102,6 +102,11 @@ def test_bad_answers_are_refused_with_a_reason(client) -> None:
     assert answer(client, state).status_code == 200
 
 
+def test_bodies_are_small(client) -> None:
+    assert client.post("/api/join", json={"code": "abc", "more": "a" * 100_000}).status_code == 413
+    assert client.post("/api/join", json={"code": "abc"}).status_code == 200
+
+
 def test_other_hosts_and_scripts_are_kept_out(client) -> None:
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
     headers = client.get("/").headers

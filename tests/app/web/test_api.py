@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import http.client
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from synhead.app.web import desk
+from synhead.app.web.contents import check_driving
 from synhead.app.web.limits import Limits
 from synhead.data.image import write_image
 from synhead.data.video import probe, read_frames
 from synhead.inference.job import AnimationJob
 from tests.app.conftest import FRAMES
-from tests.app.web.conftest import MIDDLE, Server
+from tests.app.web.conftest import MIDDLE, Server, on_a_port
+from tests.app.web.hostile import BOUNDARY, form
 
 Serve = Callable[..., Server]
 
@@ -57,7 +63,10 @@ def test_ranges_and_the_name_of_a_download(serve: Serve, media: Path) -> None:
     whole = server.client.get(address, params={"download": "1"})
     part = server.client.get(address, headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, whole.content[10:20])
-    assert server.client.get(address, headers={"Range": "bytes=999999999-"}).status_code == 416
+    for span, code in {"bytes=999999999-": 416, "bytes=5-1": 400, "apples": 400}.items():
+        refused = server.client.get(address, headers={"Range": span})
+        assert (refused.status_code, "Range header" in refused.json()["detail"]) == (code, True)
+        assert refused.headers.get("content-range") == (f"bytes */{len(whole.content)}" if code == 416 else None)
     assert whole.headers["content-disposition"] == f'attachment; filename="synhead-{status["id"][:8]}.mp4"'
     missing = server.client.get(f"/api/v1/jobs/{status['id']}/side-by-side")
     assert missing.status_code == 404
@@ -117,6 +126,37 @@ def test_what_must_be_sent(serve: Serve, media: Path) -> None:
     unknown = server.send(media, driving=None, template=(None, "../../etc/passwd"))
     assert "no template of this name" in unknown.json()["detail"]
     assert server.client.post("/api/v1/jobs", json={}).status_code == 415
+
+
+def test_an_upload_that_is_cancelled_while_it_is_checked_never_runs(
+    serve: Serve, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checking, gone = threading.Event(), threading.Event()
+
+    def slow(path: Path, limits: Limits) -> Path:
+        checking.set()
+        assert gone.wait(30)
+        return check_driving(path, limits)
+
+    monkeypatch.setattr(desk, "check_driving", slow)
+    ran: list[object] = []
+    server = serve(run=lambda *given: ran.append(given))
+    files = {name: (name.encode(), (media / name).read_bytes()) for name in ("portrait.jpg", "driving.mp4")}
+    body = form({"portrait": files["portrait.jpg"], "driving": files["driving.mp4"]})
+    head = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    with on_a_port(server.web) as address:
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
+        connection.request("POST", "/api/v1/jobs", body, head)
+        assert checking.wait(30)
+        connection.close()
+        time.sleep(0.3)  # until the server has noticed
+        gone.set()
+        until = time.monotonic() + 30
+        while any(server.service.workspace.root.iterdir()):
+            assert not ran
+            assert time.monotonic() < until, "its files were kept"
+            time.sleep(0.02)
+    assert not ran
 
 
 def test_a_preview_keeps_nothing(serve: Serve, media: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,7 +91,8 @@ def test_without_a_password_other_sites_are_kept_out_too(serve: Serve) -> None:
     client = serve().client
     address = f"/api/v1/jobs/{'0' * 32}/cancel"
     assert client.post(address).status_code == 404
-    assert client.post(address, headers={"Origin": "https://evil.example"}).status_code == 403
+    for origin in ("https://evil.example", "http://[", "http://[x]", "null", ADDRESS.removeprefix("http://")):
+        assert client.post(address, headers={"Origin": origin}).status_code == 403
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example", "[::2]:8766"])
@@ -117,6 +120,29 @@ def test_guessing_is_slowed_down() -> None:
         sessions.check("right")
     assert sessions.knows(token)
     assert not sessions.knows("")
+
+
+def test_a_body_without_an_end_is_cut_off_before_the_password_is_known(locked: Server) -> None:
+    taken, answers = 0, []
+
+    async def receive():
+        nonlocal taken
+        taken += 1
+        return {"type": "http.request", "body": b"a" * 10_000, "more_body": taken < 1000}
+
+    async def send(message) -> None:
+        answers.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/login",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1:8766"), (b"content-type", b"application/json")],
+    }
+    asyncio.run(locked.web(scope, receive, send))
+    assert (answers[0]["status"], taken < 20) == (413, True)
+    assert "too large" in json.loads(answers[1]["body"])["detail"]
 
 
 def test_headers_keep_scripts_and_frames_out(serve: Serve) -> None:

@@ -11,6 +11,7 @@ from synhead.app.web.problems import RefusedError
 from synhead.app.web.service import Service, Snapshot
 from synhead.app.web.work import Run, Task
 from synhead.app.web.workspace import Workspace
+from synhead.config import ConfigError
 from synhead.inference.animator import AnimatorOptions
 from synhead.inference.job import AnimationJob
 
@@ -37,6 +38,13 @@ class Worker:
                 time.sleep(STEP_S)
             progress(done, self.frames)
         partial.replace(task.job.output)
+
+
+@pytest.mark.parametrize("name", ["keep_seconds", "seconds"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_limits_are_numbers_that_can_be_told(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=name):
+        Limits(**{name: value})
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
-from urllib.parse import urlsplit
 
 from anyio import fail_after, move_on_after
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -200,4 +199,4 @@ def _from_here(websocket: WebSocket, limits: LiveLimits) -> bool:
     origin = websocket.headers.get("origin")
     if origin is None or origin in limits.origins:
         return True
-    return urlsplit(origin).netloc == websocket.headers.get("host")
+    return origin.partition("://")[2] == websocket.headers.get("host")

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.responses import FileResponse
 
 from synhead.app.web.desk import Desk
-from synhead.app.web.problems import answers
+from synhead.app.web.problems import RangedFile, answers
 from synhead.app.web.schemas import (
     BESIDE,
     KINDS,
@@ -24,9 +23,11 @@ from synhead.app.web.schemas import (
 )
 from synhead.config.version import version
 
-__all__ = ["API", "Identity", "api_router"]
+__all__ = ["API", "UPLOADS", "Identity", "api_router"]
 
 API = "/api/v1"
+UPLOADS = frozenset({f"{API}/jobs", f"{API}/preview"})
+"""Where forms with files are taken in, as they come."""
 JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="as the job's creation gave it")]
 AsFile = Annotated[Literal["0", "1"], Query(description="1: to be saved rather than shown")]
 
@@ -95,10 +96,10 @@ def _add_jobs(router: APIRouter, desk: Desk) -> None:
 
 def _add_outputs(router: APIRouter, desk: Desk) -> None:
     def add(which: Literal["result", "beside"], path: str, words: str) -> None:
-        def send(job: JobId, download: AsFile = "0") -> FileResponse:
+        def send(job: JobId, download: AsFile = "0") -> RangedFile:
             file = desk.service.output(job, which)
             name = f"synhead-{job[:8]}{'' if which == 'result' else '-' + BESIDE}{file.suffix}"
-            return FileResponse(
+            return RangedFile(
                 file,
                 media_type=KINDS[cast(Kind, file.suffix[1:])],
                 filename=name,
@@ -112,7 +113,7 @@ def _add_outputs(router: APIRouter, desk: Desk) -> None:
             f"/jobs/{{job}}/{path}",
             send,
             methods=["GET"],
-            response_class=FileResponse,
+            response_class=RangedFile,
             responses={200: whole, 206: part, **answers(400, 401, 403, 404, 409, 416, 422, 429)},
             name=f"read_{which}",
             description=words,

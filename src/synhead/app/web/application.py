@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 
-from synhead.app.web.api import API, Identity, api_router
+from synhead.app.bodies import SmallBodies
+from synhead.app.web.api import API, UPLOADS, Identity, api_router
 from synhead.app.web.desk import Desk
 from synhead.app.web.page import page_router
 from synhead.app.web.problems import add_handlers
@@ -51,5 +52,6 @@ def web_application(
     web.include_router(page_router(sessions))
     for router in routers:
         web.include_router(router)
+    web.add_middleware(SmallBodies, but=UPLOADS)
     web.add_middleware(Gate, hosts=hosts, sessions=sessions)
     return web

@@ -51,6 +51,8 @@ class Desk:
             if ("driving" in came) == ("template" in came):
                 raise RefusedError(422, "send either a video in the field driving, or a name in the field template")
             task = await to_thread.run_sync(self._task, folder, limiter=self._checks)
+            if await request.is_disconnected():  # cancelled while it waited for its check
+                raise RefusedError(400, "the client went away before its job was queued; send it again")
             return self.service.submit(folder, task)
 
     async def preview(self, request: Request) -> Preview:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from synhead.config import ConfigError
@@ -37,5 +38,5 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value <= 0:
-                raise ConfigError(f"limit {field.name} is {value}; choose more than 0")
+            if not 0 < value < math.inf:
+                raise ConfigError(f"limit {field.name} is {value}; choose a number above 0")

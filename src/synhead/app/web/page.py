@@ -34,7 +34,7 @@ def page_router(sessions: Sessions | None) -> APIRouter:
             f"/{path}", _sender(FOLDER / name), methods=["GET"], response_model=None, include_in_schema=False
         )
 
-    @router.post("/api/v1/login", status_code=204, responses=answers(400, 401, 403, 404, 422, 429), tags=["facts"])
+    @router.post("/api/v1/login", status_code=204, responses=answers(400, 401, 403, 404, 413, 422, 429), tags=["facts"])
     def login(given: Password, request: Request) -> Response:
         """Begin a session of the page; programs send the password as Basic or Bearer authorization instead."""
         if sessions is None:

@@ -8,13 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
 from synhead.app.errors import explain
 
-__all__ = ["FAULT", "Problem", "RefusedError", "add_handlers", "answers", "listed", "plain", "renamed"]
+__all__ = ["FAULT", "Problem", "RangedFile", "RefusedError", "add_handlers", "answers", "listed", "plain", "renamed"]
 
 FAULT = "a fault of the program; the server's log has more, please report it"
 MAX_LISTED = 5
@@ -54,6 +55,26 @@ class RefusedError(Exception):
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="synhead"'  # Basic is taken too, but would open a dialog
         return JSONResponse({"detail": self.detail}, status_code=self.status, headers=headers)
+
+
+class RangedFile(FileResponse):
+    """A file; ranges that cannot be served are told as a Problem, which Starlette tells in plain words."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        refused: list[Message] = []
+
+        async def looked_at(message: Message) -> None:
+            if refused or (message["type"] == "http.response.start" and message["status"] >= 400):
+                refused.append(message)
+            else:
+                await send(message)
+
+        await super().__call__(scope, receive, looked_at)
+        if refused:
+            answer = JSONResponse({"detail": _WORDS[416]}, status_code=refused[0]["status"])
+            answer.raw_headers += [pair for pair in refused[0]["headers"] if pair[0] == b"content-range"]
+            await answer(scope, receive, send)
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -123,7 +122,7 @@ class Gate:
         changes = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if changes and (
-            (origin is not None and urlsplit(origin).netloc.lower() != host)
+            (origin is not None and origin.lower().partition("://")[2] != host)
             or (site is not None and site not in ("same-origin", "none"))
         ):
             raise RefusedError(403, "this comes from another site; only pages of this server may do it")
