@@ -66,6 +66,22 @@ def test_results(run: Run, tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "out" / "fig06-study.svg").read_text()
 
 
+def test_results_before_every_system_was_shown(run: Run, tmp_path: Path) -> None:
+    storage, systems, design = Storage(tmp_path / "a.sqlite"), ("new", "ours", "theirs"), Design(together=2)
+    storage.create(systems, ("x",), design)
+    for number in range(20):  # until somebody's first page is of the last two
+        storage.join(f"code{number}", systems, ("x",), design)
+        page = storage.next_page(f"code{number}")
+        if {item.system for item in page.items} == {"ours", "theirs"}:
+            order = [item.token for item in page.items]
+            storage.answer(f"code{number}", page.token, dict.fromkeys(QUESTIONS, order), 1.0)
+    finished = run("study", "results", storage.path, "-o", tmp_path / "out")
+    assert (finished.code, "no answered page shows new" in finished.err) == (0, True), finished.err
+    facts = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=pytest.fail)
+    assert facts["unseen"] == ["new"]
+    assert [s["system"] for s in facts["questions"]["overall"]] == ["ours", "theirs"]
+
+
 def test_wrong_use_is_one_line(run: Run, folders: list[Path], tmp_path: Path) -> None:
     wrong = {
         (str(folders[0]),): "two folders",

@@ -80,6 +80,18 @@ def test_standings_are_seeded_and_ordered():
     assert best.shown == 80
 
 
+def test_a_system_that_nobody_has_seen_has_no_standing():
+    found = standings([Ranking("p", ("b", "c")), Ranking("q", ("c", "b"))], SYSTEMS)
+    assert [(s.system, s.shown, s.mean_rank.value) for s in found] == [("b", 2, 1.5), ("c", 2, 1.5)]
+    assert sum(s.score.value for s in found) == pytest.approx(0)
+
+
+def test_draws_without_a_system_do_not_pull_its_score_to_the_middle():
+    answers = [Ranking("p", ("a", "b")), *[Ranking(person, ("b", "c")) for person in "qrstuv"]]
+    (first, *_) = standings(answers, SYSTEMS)
+    assert first.score.low > 0.5
+
+
 def test_one_participant_has_no_interval_and_none_is_refused():
     (first, *_) = standings([Ranking("p", ("b", "a", "c", "d"))], SYSTEMS)
     assert first.mean_rank.low == first.mean_rank.high == first.mean_rank.value == 2

@@ -75,6 +75,8 @@ def _print(found: Results) -> None:
     say(f"{found.participants} participants, {found.pages} pages; intervals: 95 %, bootstrap over participants")
     if found.participants < 2:
         remark("note: one participant gives no interval", style="yellow")
+    if found.unseen:
+        remark(f"note: no answered page shows {', '.join(found.unseen)}", style="yellow")
     for question, standings in found.questions.items():
         table = Table("system", title=question)
         for heading in ("mean rank (1 is best)", "Bradley-Terry score", "shown"):

@@ -57,13 +57,16 @@ def standings(
     resamples: int = 1000,
     confidence: float = 0.95,
 ) -> tuple[Standing, ...]:
-    """Every system's mean rank and score, with percentile intervals of a bootstrap over participants.
+    """Mean rank and score of every system that was shown, with percentile intervals of a bootstrap over participants.
 
     Participants are drawn with replacement, each with all answers, since answers of one person belong together. Few
-    participants give rough intervals, one gives none (low = high = value). Raises ValueError without rankings.
+    participants give rough intervals, one gives none (low = high = value). Draws that lack a system say nothing of it.
+    Raises ValueError without rankings.
     """
     if not rankings:
         raise ValueError("no answers yet: let people finish at least one page")
+    seen = {system for ranking in rankings for system in ranking.order}
+    systems = [system for system in systems if system in seen]
     people = sorted({ranking.participant for ranking in rankings})
     groups = [[ranking for ranking in rankings if ranking.participant == person] for person in people]
     sums, shown = _stack(groups, systems, _rank_sums), _stack(groups, systems, _times_shown)
@@ -72,8 +75,9 @@ def standings(
     if len(people) > 1:
         drawn = np.random.default_rng(seed).integers(0, len(people), (resamples, len(people)))
     rank, score = _divide(sums.sum(0), shown.sum(0)), bradley_terry(wins.sum(0))
-    ranks = _divide(sums[drawn].sum(1), shown[drawn].sum(1))
-    scores = _maximise(_with_prior(wins[drawn].sum(1), PRIOR_WINS))
+    times = shown[drawn].sum(1)
+    ranks = _divide(sums[drawn].sum(1), times)
+    scores = np.where(times > 0, _maximise(_with_prior(wins[drawn].sum(1), PRIOR_WINS)), np.nan)
     rank_bounds, score_bounds = _bounds(ranks, confidence), _bounds(scores, confidence)
     return tuple(
         Standing(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -38,6 +40,20 @@ def test_what_cannot_be_compared_is_refused(folders: list[str], tmp_path: Path) 
     with pytest.raises(ConfigError, match="13 videos at once"):
         Design().check(13)
     Design(together=2).check(13)
+
+
+def test_two_files_of_one_name_are_refused(folders: list[str], tmp_path: Path) -> None:
+    (tmp_path / "shown" / f"{EXAMPLES[0]}.jpg").write_bytes(b"the source")
+    with pytest.raises(ConfigError, match=r"smile_obama\.jpg and smile_obama\.mp4"):
+        gather(folders, tmp_path / "shown")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_cannot_be_kept_are_refused(folders: list[str], tmp_path: Path) -> None:
+    for folder in folders:
+        Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.mp4")).write_bytes(b"a video")
+    with pytest.raises(ConfigError, match="rename it"):
+        gather(folders)
 
 
 def test_pages_are_random_yet_fixed_and_fair() -> None:

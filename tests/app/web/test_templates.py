@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +45,16 @@ def test_what_fits_is_offered_and_drives(serve: Callable[..., Server], media: Pa
     other = server.send(media, driving=("other", (folder / "other.safetensors").read_bytes()))
     failed = server.wait(other.json()["id"])
     assert (failed["state"], "was recorded with" in failed["error"]) == ("failed", True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_json_cannot_hold_is_left_out(
+    serve: Callable[..., Server], media: Path, animator: Animator, tmp_path
+):
+    shutil.copy(media / "driving.mp4", os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    offers, left_out = gather(tmp_path, animator.fingerprint)
+    assert (dict(offers), "rename the file" in left_out[0], left_out[0].isascii()) == ({}, True, True)
+    assert serve(templates=offers).client.get("/api/v1/templates").json() == []
 
 
 def test_no_such_folder(tmp_path: Path, animator: Animator) -> None:

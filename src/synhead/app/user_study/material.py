@@ -61,7 +61,15 @@ def gather(folders: Sequence[str], references: Path | None = None) -> Material:
 def _files(folder: Path, types: Mapping[str, str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder; give one folder of videos for each system")
-    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in types and path.is_file()}
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in types and path.is_file()]
+    files = {path.stem: path for path in paths}
+    for path in paths:
+        if files[path.stem] != path:
+            raise ConfigError(
+                f"{folder} holds {path.name} and {files[path.stem].name}, which are one example: give one file for each"
+            )
+        if not path.stem.isprintable():
+            raise ConfigError(f"{folder} holds a file with the name {path.name!a}, which cannot be kept: rename it")
     if not files:
         raise ConfigError(f"{folder} holds no {', '.join(types)}; browsers play these")
     return files

@@ -21,16 +21,20 @@ __all__ = ["Results", "compute", "write"]
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """``questions``: standings by question, in the order of the systems. ``pages``: answered ones."""
+    """``questions``: standings by question, in the order of the systems. ``pages``: answered ones. ``unseen``: systems
+    that no answered page shows, which have no standing yet.
+    """
 
     participants: int
     pages: int
     questions: Mapping[str, tuple[Standing, ...]]
+    unseen: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Readable JSON."""
         questions = {name: [asdict(standing) for standing in found] for name, found in self.questions.items()}
         facts = {"participants": self.participants, "pages": self.pages, "questions": questions}
+        facts["unseen"] = self.unseen
         return json.dumps(facts, indent=2) + "\n"
 
 
@@ -45,6 +49,7 @@ def compute(storage: Storage, *, seed: int = 0, resamples: int = 1000) -> Result
         participants=len({ranking.participant for ranking in overall}),
         pages=len(overall),
         questions={name: standings(found, systems, seed=seed, resamples=resamples) for name, found in rankings.items()},
+        unseen=tuple(system for system in systems if not any(system in ranking.order for ranking in overall)),
     )
 
 

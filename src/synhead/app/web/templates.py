@@ -37,6 +37,8 @@ def gather(folder: Path, model: ModelFingerprint) -> tuple[Mapping[str, Offer], 
         if path.suffix.lower() not in (*TEMPLATE_SUFFIXES, *VIDEO_SUFFIXES) or path.stem in offers:
             continue
         try:
+            if not path.stem.isprintable():
+                raise ConfigError(f"the name {path.name!a} cannot be shown; rename the file")
             offers[path.stem] = Offer(path, _fact(path, model))
         except ValueError as error:
             left_out.append(explain(error) or str(error))
