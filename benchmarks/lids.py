@@ -14,20 +14,20 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from synhead.data.clips import open_clips
 from synhead.data.decode import CLIP_ERRORS, decode_clip
 from synhead.evaluation.face_metrics import eye_opening
+from synhead.evaluation.image_metrics import psnr_db
+from synhead.evaluation.renderers import ModelRenderer
 from synhead.faces.analyzer import FaceAnalyzer
 from synhead.faces.mediapipe_backend import open_analyzer
-from synhead.inference.lids import move_lids
 from synhead.model.talking_head import TalkingHead
 from synhead.weights.checkpoint import load
 
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 
 def summary(seen: Sequence[Seen]) -> Row:
-    """Over all frames, and over those in which the driver closes his eyes. Not a number where there are none."""
+    """Over all frames, and over those in which the driver closes the eyes. Not a number where there are none."""
     table = np.array(seen, dtype=np.float64).reshape(-1, len(Seen._fields))
 
     def judged(rows: NDArray[np.float64]) -> tuple[float, float]:
@@ -82,16 +82,13 @@ def opening(analyzer: FaceAnalyzer, picture: Picture) -> float | None:
     return eye_opening(faces[0].points_px) if faces else None
 
 
-def to_tensor(picture: Picture) -> Tensor:
-    """(1 3 h w) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
-
-
 def clips(options: argparse.Namespace, size: int) -> Iterator[NDArray[np.uint8]]:
     """Frames of the first readable clip of each person."""
     people: set[str] = set()
     for clip in open_clips(options.data, options.split).clips:
-        if clip.person in people or len(people) == options.clips:
+        if len(people) == options.clips:
+            return
+        if clip.person in people:
             continue
         try:
             frames = decode_clip(clip, size)
@@ -111,16 +108,13 @@ def look(
     eyes = [(i, seen) for i in range(1, len(frames), step) if (seen := opening(analyzer, frames[i])) is not None]
     if first is None or not eyes:
         return
-    source = model.observe(to_tensor(frames[0]))
-    for index in chosen(eyes):
-        driving = model.keypoint_detector(to_tensor(frames[index]))
-        for gain in gains:
-            image = model.animate(source, move_lids(driving, source.keypoints, gain)).image[0]
-            picture = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+    indices, openings = chosen(eyes), dict(eyes)
+    for gain in gains:
+        model.config = replace(model.config, lid_gain=gain)
+        for index, picture in zip(indices, ModelRenderer(model)(frames[0], frames[indices]), strict=True):
             drawn = opening(analyzer, picture)
             if drawn is not None:
-                error = float(np.square(picture.astype(np.float64) - frames[index]).mean())
-                yield gain, Seen(first, dict(eyes)[index], drawn, float(10 * np.log10(255**2 / max(error, 1e-9))))
+                yield gain, Seen(first, openings[index], drawn, psnr_db(picture, frames[index]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -134,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     model = load(options.checkpoint)
     seen: dict[float, list[Seen]] = {gain: [] for gain in options.gains}
-    with torch.inference_mode(), closing(open_analyzer()) as analyzer:
+    with closing(open_analyzer()) as analyzer:
         for frames in clips(options, model.config.image_size):
             for gain, found in look(model, analyzer, frames, options.gains):
                 seen[gain].append(found)

@@ -127,14 +127,17 @@ def test_work_that_cannot_be_recorded_is_told_with_the_remedy() -> None:
         recorded("a", lambda tensors: linear(tensors[0]).sum().backward(), [torch.ones(1, 2)])
 
 
-def test_without_being_asked_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, torch.OutOfMemoryError])
+def test_without_being_asked_what_cannot_be_recorded_is_computed(
+    kind: type[RuntimeError], caplog: pytest.LogCaptureFixture
+) -> None:
     """The attempt's gradients are dropped, it is made once, and every call gives what it would have given."""
     linear, attempts = nn.Linear(2, 1, bias=False), []
 
     class Refusing(RepeatingRecorder):
         def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
             attempts.append(work())
-            raise RuntimeError("CUDA error: operation not permitted\nmore")
+            raise kind("CUDA error: operation not permitted\nmore")
 
     def work(tensors: Sequence[Tensor]) -> Tensor:
         value = linear(tensors[0]).sum()

@@ -97,7 +97,7 @@ class RecordedPass(Generic[T]):
     What it returns, and the gradients, are overwritten by the next call. One recording is kept at a time: it holds the
     memory of a whole pass. ``share``: what is done to the gradients afterwards, in place, such as their mean over
     processes, which a recording cannot wait for. ``forgiving``: work that cannot be recorded is done as it is from then
-    on, with a warning.
+    on, with a warning; so is what finds too little memory while it is recorded.
     """
 
     def __init__(
@@ -141,10 +141,10 @@ class RecordedPass(Generic[T]):
     def _tried(self, work: Callable[[Sequence[Tensor]], T], inputs: Sequence[Tensor]) -> _Recording[T] | None:
         try:
             return self._record(work, inputs)
-        except ConfigError as error:
+        except (ConfigError, torch.OutOfMemoryError) as error:
             if not self._forgiving:
                 raise
-            _log.warning("%s; going on without recording", error)
+            _log.warning("%s; going on without recording", str(error).partition("\n")[0])
         self._refused = True
         for parameter in self._parameters:  # what the attempt may have left
             parameter.grad = None
