@@ -33,6 +33,23 @@ def test_keeps_the_newest_and_points_to_the_last(tmp_path: Path) -> None:
     assert folder.latest() == folder.path(10)
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_what_goes_on_from_an_older_checkpoint_is_kept(tmp_path: Path, keep: int) -> None:
+    """Later iterations, of before ``last`` was made to name an older one, are not newer than what is saved now."""
+    for iteration in (1, 8, 9):
+        CheckpointFolder(tmp_path, keep=3).save(iteration, make(float(iteration)))
+    (tmp_path / "last").write_text("iteration-000000001\n")
+    folder = CheckpointFolder(tmp_path, keep=keep)
+    folder.save(2, make(2.0))
+    latest = folder.latest()
+    assert latest == folder.path(2)
+    assert read(latest).scalars["value"] == 2.0
+    assert len(folder.all()) == keep
+    folder.save(3, make(3.0))
+    assert folder.latest() == folder.path(3)
+    assert len(folder.all()) == keep
+
+
 def test_a_stale_pointer_is_repaired(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, keep=2)
     folder.save(1, make(1.0))

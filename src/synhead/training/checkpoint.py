@@ -85,10 +85,14 @@ class CheckpointFolder:
         return self.root / f"{_PREFIX}{iteration:09d}"
 
     def save(self, iteration: int, snapshot: Snapshot) -> Path:
-        """Write the snapshot, move the pointer to it, then remove all but the newest ``keep``."""
+        """Write the snapshot, move the pointer to it, then remove all but ``keep``: it and the newest of the others.
+
+        Later iterations are there where a run goes on from an older checkpoint that ``last`` was made to name.
+        """
         directory = write(self.path(iteration), snapshot)
         self._point_to(directory)
-        for old in self.all()[: -self.keep]:
+        others = [path for path in self.all() if path != directory]
+        for old in others[: max(0, len(others) - (self.keep - 1))]:
             shutil.rmtree(old, ignore_errors=True)
         return directory
 
