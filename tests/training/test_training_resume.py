@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -17,7 +18,10 @@ from training_factory import TRAINING, RandomPairs, make_run
 
 from synhead.training import checkpoint
 from synhead.training.checkpoint import read
+from synhead.training.consensus import Consensus
+from synhead.training.events import Events
 from synhead.training.loop import train
+from synhead.training.meters import Meters
 from synhead.training.run import NonFiniteError
 from synhead.weights.checkpoint import CheckpointError
 
@@ -123,6 +127,26 @@ def test_nan_stops_with_the_last_good_state(fabric: Fabric, tmp_path: Path) -> N
     assert run.steps.state.counters.iteration == 2
     train(run)
     assert [path.name for path in run.checkpoints.all()][-1] == "iteration-000000006"
+
+
+def test_weights_that_are_no_numbers_are_never_kept(fabric: Fabric, tmp_path: Path) -> None:
+    """Neither as the best validation nor by ``every.weights``, which may come before anybody asks for the losses."""
+    held_out = RandomPairs().next_batch(1)
+    run = replace(make_run(fabric, tmp_path), validation=lambda: [(held_out.source, held_out.driving)])
+    consensus = Consensus(fabric)
+    events = Events(run, consensus, Meters(fabric, run.steps.state.model.config))
+    for parameter in run.steps.state.ema.model.parameters():
+        parameter.fill_(float("nan"))
+    report = events.validate()
+    assert report is not None
+    assert math.isnan(report.psnr)
+    assert run.steps.state.counters.best_psnr == 0
+    with pytest.raises(CheckpointError, match="weights-0 holds non-finite values"):
+        events.keep_weights()
+    consensus.watch(7, torch.tensor(float("inf")))
+    with pytest.raises(NonFiniteError, match="iteration 7: "):
+        events.keep_weights()
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def test_nan_before_any_checkpoint(fabric: Fabric, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from synhead.training.consensus import Consensus, Verdict
 from synhead.training.meters import Meters
 from synhead.training.pictures import picture
 from synhead.training.run import NonFiniteError, Progress, Run
-from synhead.training.state import snapshot
+from synhead.training.state import require_finite, snapshot
 from synhead.training.step import Micro
 from synhead.training.validation import ValidationReport, validate
 from synhead.weights.checkpoint import save as save_weights
@@ -83,10 +83,11 @@ class Events:
         return path
 
     def keep_weights(self) -> None:
-        """The averaged weights of this moment, beside the run's final ones; process 0 only."""
+        """The averaged weights of this moment, beside the run's final ones. Raises NonFiniteError."""
+        started = time.perf_counter()
+        self._require_finite(self._consensus.settle(stop=False))
         if not self._fabric.is_global_zero:
             return
-        started = time.perf_counter()
         self._save_weights(f"weights-{self._state.counters.iteration}", "")
         self._meters.exclude(time.perf_counter() - started)
 
@@ -99,7 +100,7 @@ class Events:
     def _keep_best(self, report: ValidationReport) -> None:
         """The averaged weights of the best validation, as a checkpoint that inference can load."""
         counters = self._state.counters
-        if report.psnr <= counters.best_psnr:
+        if not report.psnr > counters.best_psnr:  # of weights that are no numbers the PSNR is none either
             return
         counters.best_psnr = report.psnr
         self._save_weights("best", f", validation PSNR {report.psnr:.2f} dB")
@@ -107,6 +108,7 @@ class Events:
     def _save_weights(self, name: str, remark: str) -> None:
         counters = self._state.counters
         note = f"iteration {counters.iteration}, {counters.samples} pairs{remark}"
+        require_finite({name: self._state.ema.model.state_dict()})
         save_weights(self._state.ema.model, self._run.folder / name, notes=(note,))
 
     def _require_finite(self, verdict: Verdict) -> None:
