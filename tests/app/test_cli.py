@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
-from synhead.app.cli import main
+import synhead
+from synhead.app.cli import app, main
 from synhead.app.errors import explain, guarded
 from synhead.app.progress import FrameProgress
 from synhead.data.errors import MediaError
@@ -58,6 +62,19 @@ def test_version(run: Run) -> None:
 
 def test_unknown_option_is_an_error_of_use(run: Run) -> None:
     assert run("animate", "--no-such-option").code == 2
+
+
+def test_options_that_errors_name_exist() -> None:
+    """A remedy that the program then refuses as unknown is none."""
+    program = typer.main.get_command(app)
+    assert isinstance(program, TyperGroup)
+    commands = (program, *program.commands.values())
+    known = {name for command in commands for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    for path in Path(synhead.__path__[0]).rglob("*.py"):
+        raised = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Raise)]
+        texts = [str(each.value) for node in raised for each in ast.walk(node) if isinstance(each, ast.Constant)]
+        named = {option for text in texts for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}
+        assert named <= known, path
 
 
 def assert_one_line_error(finished: Finished, *parts: str) -> None:

@@ -118,7 +118,7 @@ class Events:
         kept = f"the last good state is {good}" if good else "no checkpoint had been written yet"
         raise NonFiniteError(
             f"a loss was NaN or infinite at iteration {verdict.first_bad}: stopped, nothing saved, {kept}; "
-            "resume with a lower --rate, with --gradient-norm, or in fp32"
+            "resume with a lower --rate, with --set training.gradient_norm=10, or with --precision fp32"
         )
 
     def _progress(self, figures: Mapping[str, float]) -> Progress:

@@ -41,7 +41,7 @@ def validate(fabric: Fabric, model: TalkingHead, pairs: Iterable[ImagePair]) -> 
         sums += _pair_sums(_eight_bit(generated), _eight_bit(driving_image))
     psnr, l1, count = sum_over_processes(fabric, sums).tolist()
     if not count:
-        raise ConfigError("validation has no pairs: give a validation set, or switch it off with --validate-every 0")
+        raise ConfigError("validation has no pairs: name held-out clips with --val, or --set training.every.validate=0")
     return ValidationReport(psnr=psnr / count, l1=l1 / count, pairs=int(count))
 
 
