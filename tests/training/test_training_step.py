@@ -15,6 +15,7 @@ from synhead.losses.objective import GeneratorObjective
 from synhead.losses.regions import FacePoints
 from synhead.training.config import EmaConfig, ExecutionConfig, OptimizerConfig
 from synhead.training.distributed import make_fabric
+from synhead.training.meters import Meters
 from synhead.training.randomness import warps_for
 from synhead.training.state import TrainingState, adam, build
 from synhead.training.step import Micro, Steps, make_steps
@@ -45,6 +46,26 @@ def test_every_parameter_of_every_ablation_is_trained(fabric: Fabric, name: Abla
     moved = state.generator_optimizer.state | state.discriminator_optimizer.state
     for module in (state.model, state.discriminator):
         assert [name for name, parameter in module.named_parameters() if parameter not in moved] == []
+
+
+@pytest.mark.parametrize("ablation", ["full", "plain_residual"])
+@pytest.mark.parametrize("off", ["pixel", "appearance_code", "motion_reconstruction"])
+def test_a_term_of_weight_0_is_off_and_all_else_is_trained(fabric: Fabric, off: str, ablation: AblationName) -> None:
+    """No parameter is left for whose gradient data parallelism would wait; of codes not learned no figures are told."""
+    losses = replace(LOSSES_ON, weights=replace(LOSSES_ON.weights, **{off: 0.0}))
+    state = build(ablate(micro_model(), ablation), TRAINING, fabric.device)
+    steps = make_steps(fabric, state, GeneratorObjective(losses, None), TRAINING)
+    generated = steps.generator_step([micro_batch(fabric)], adversarial=True)
+    trained = {name: parameter for name, parameter in state.model.named_parameters() if parameter.requires_grad}
+    assert [name for name, parameter in trained.items() if parameter not in state.generator_optimizer.state] == []
+    frozen = {name for name, _ in state.model.named_parameters()} - trained.keys()
+    assert bool(frozen) == (off == "motion_reconstruction" and ablation == "full")
+    meters = Meters(fabric, state.model.config)
+    meters.update(generated, [])
+    figures = meters.read()
+    assert f"loss/{off}" not in figures
+    told = {name.split("/")[1] for name in figures if name.startswith("codes/")}
+    assert told == ({"motion"} if off == "appearance_code" else {"motion", "appearance"})
 
 
 def test_only_the_warped_view_is_exposed_anew(fabric: Fabric, state: TrainingState) -> None:

@@ -124,7 +124,7 @@ class GeneratorObjective(nn.Module):
         leaves = (image,) if low_resolution is None else (image, low_resolution)
         with torch.enable_grad():
             fine, low = self._reconstruction_terms(image, low_resolution, driving_image, points)
-            loss = sum((fine | low).values(), torch.zeros((), device=image.device))
+            loss = sum((fine | low).values(), torch.zeros((), device=image.device, requires_grad=True))
             gradient, *low_gradient = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
             terms = _detached(fine | low)
             if critic is not None:

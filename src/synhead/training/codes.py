@@ -30,7 +30,11 @@ class CodeMeter:
         self.counts: Float[Tensor, "scales codes"] = torch.zeros(len(self.scales), config.codes, device=device)
 
     def update(self, indices: Sequence[Int[Tensor, "b _ _"]]) -> None:
-        """Indices of one pass, one tensor a scale, counted from the first row that the scale sees."""
+        """Indices of one pass, one tensor a scale, counted from the first row that the scale sees; none if nothing was
+        quantised.
+        """
+        if not indices:
+            return
         for row, scale, index in zip(self.counts, self.scales, indices, strict=True):
             flat = index.detach().flatten()
             row[self.rows[scale]].scatter_add_(0, flat, torch.ones_like(flat, dtype=row.dtype))

@@ -44,7 +44,9 @@ class Meters:
         means = sum_over_processes(self._fabric, values) / self._fabric.world_size
         figures = {f"loss/{name}": value for name, value in zip(names, means.tolist(), strict=True)}
         for name, meter in self._codes.items():
-            figures |= _code_figures(name, meter, sum_over_processes(self._fabric, meter.counts))
+            counts = sum_over_processes(self._fabric, meter.counts)
+            if bool(counts.any()):  # of a codebook whose weight is 0 nothing is known
+                figures |= _code_figures(name, meter, counts)
         elapsed = time.perf_counter() - self._since
         figures["speed/samples_per_second"] = self._samples / elapsed
         if self._fabric.device.type == "cuda":

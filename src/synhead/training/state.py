@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from synhead.config import ModelConfig
+from synhead.losses.config import LossConfig
 from synhead.model.discriminator import Discriminator
+from synhead.model.motion_compensation import MotionCompensation
 from synhead.model.talking_head import TalkingHead
 from synhead.training.checkpoint import Snapshot
 from synhead.training.config import OptimizerConfig, TrainingConfig
@@ -66,6 +68,15 @@ def build(model_config: ModelConfig, config: TrainingConfig, device: torch.devic
         discriminator_optimizer=adam([list(discriminator.parameters())], config.optimizer),
         counters=Counters(),
     )
+
+
+def freeze_unreached(model: TalkingHead, losses: LossConfig) -> None:
+    """Parameters of D_M, where its reconstruction has the weight 0 and no residual is decoded by it: no term reaches
+    them, and data parallelism would wait for their gradients.
+    """
+    motion = model.motion_compensation
+    if losses.weights.motion_reconstruction == 0 and isinstance(motion, MotionCompensation) and motion.refiner:
+        motion.decoder.requires_grad_(requires_grad=False)
 
 
 def adam(groups: Iterable[Iterable[nn.Parameter]], config: OptimizerConfig) -> torch.optim.Adam:

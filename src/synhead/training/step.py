@@ -31,7 +31,7 @@ from synhead.training.config import TrainingConfig
 from synhead.training.distributed import InPrecision, average_over_processes
 from synhead.training.half_weights import HalfWeights
 from synhead.training.recording import RecordedPass, Recorder, cuda_recorder, graphs_wanted
-from synhead.training.state import TrainingState
+from synhead.training.state import TrainingState, freeze_unreached
 
 Terms = Mapping[str, Tensor]
 
@@ -268,6 +268,7 @@ def make_steps(
 
     ``recorder``: instead of the device's own, if passes are to be recorded.
     """
+    freeze_unreached(state.model, objective.config)
     objective.to(device=fabric.device)
     execution = config.execution
     if execution.channels_last:
