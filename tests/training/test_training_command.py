@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 import typer
-from PIL import Image
-from training_factory import micro_model
+from training_factory import micro_model, write_clips
 from typer.testing import CliRunner, Result
 
 from synhead.app.errors import guarded
@@ -39,18 +38,10 @@ def call(*arguments: str) -> Result:
 
 @pytest.fixture
 def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three clips of four frames to train on, one to validate with; and a preset of their size."""
-    generator = np.random.default_rng(0)
-    for split, names in {"train": ("a#1#0#4.mp4", "a#2#0#4.mp4", "b#1#0#4.mp4"), "test": ("c#1#0#4.mp4",)}.items():
-        for name in names:
-            folder = tmp_path / "clips" / split / name
-            folder.mkdir(parents=True)
-            for index in range(4):
-                frame = generator.integers(0, 256, (48, 48, 3), dtype=np.uint8)
-                Image.fromarray(frame).save(folder / f"{index:07d}.png")
+    """Clips, and a preset of their size."""
     monkeypatch.setattr(model_presets, "PRESETS", {"micro": micro_model()})
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "clips"
+    return write_clips(tmp_path / "clips")
 
 
 def start(clips: Path, *more: str, size: Sequence[str] = ("--preset", "micro")) -> Result:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from PIL import Image
 from torch import Tensor, nn
 
 from synhead.config import (
@@ -157,6 +159,18 @@ def make_run(
         checkpoints=checkpoints,
         trackers=Trackers([metrics] if metrics else []),
     )
+
+
+def write_clips(folder: Path) -> Path:
+    """Three clips of four frames to train on, one to validate with, as VoxCeleb lays them out."""
+    generator = np.random.default_rng(0)
+    for split, names in {"train": ("a#1#0#4.mp4", "a#2#0#4.mp4", "b#1#0#4.mp4"), "test": ("c#1#0#4.mp4",)}.items():
+        for name in names:
+            (folder / split / name).mkdir(parents=True)
+            for index in range(4):
+                frame = generator.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+                Image.fromarray(frame).save(folder / split / name / f"{index:07d}.png")
+    return folder
 
 
 def shorter(config: TrainingConfig, iterations: int) -> TrainingConfig:

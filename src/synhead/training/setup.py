@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from synhead.config import ConfigError, from_json, to_json
 from synhead.data.dataset import LoadOptions, load_validation, open_pairs
+from synhead.data.files import replacing
 from synhead.data.pairs import BatchFormat, PairSource, Share, validation_clips
 from synhead.data.records import DataError
 from synhead.losses.objective import GeneratorObjective
@@ -63,7 +64,8 @@ def saved_config(folder: Path) -> RunConfig | None:
 
 
 def assemble(fabric: Fabric, config: RunConfig, inputs: Inputs) -> Run:
-    """Networks, data, checkpoints and trackers of a run, restored if it goes on.
+    """Networks, data, checkpoints and trackers of a run, restored if it goes on. Where it raises, no run was begun, and
+    one that was there is as it was.
 
     Raises:
         ConfigError: the run's folder is in use, or of another model.
@@ -75,7 +77,7 @@ def assemble(fabric: Fabric, config: RunConfig, inputs: Inputs) -> Run:
         raise ConfigError("the losses that landmarks lead need --landmarks FILE: see docs/training.md")
     if config.losses.weights.openings and config.model.keypoints.count < len(FacePoint):
         raise ConfigError(f"losses.weights.openings needs a model of at least {len(FacePoint)} keypoints")
-    claim_folder(fabric, config, inputs)
+    check_folder(config, inputs)
     objective = GeneratorObjective(config.losses, build_perceptual(config.losses, weights=inputs.perceptual))
     share = Share(rank=fabric.global_rank, world_size=fabric.world_size)
     form = BatchFormat(device=fabric.device, channels_last=config.training.execution.channels_last)
@@ -85,34 +87,45 @@ def assemble(fabric: Fabric, config: RunConfig, inputs: Inputs) -> Run:
     restarts = CodeRestarts(fabric, state, config.training)
     checkpoints = CheckpointFolder(inputs.folder / "checkpoints", keep=config.training.keep_checkpoints)
     _start(inputs, checkpoints, state, restarts, pairs)
-    after = state.counters.iteration
+    steps = make_steps(fabric, state, objective, config.training)
+    validation = _validation(config, inputs, share, form) if config.training.every.validate else None
     return Run(
         config=config.training,
         losses=config.losses,
-        steps=make_steps(fabric, state, objective, config.training),
+        steps=steps,
         restarts=restarts,
         pairs=pairs,
         folder=inputs.folder,
         checkpoints=checkpoints,
-        trackers=open_trackers(inputs.folder, inputs.trackers, after=after) if fabric.is_global_zero else Trackers(()),
-        validation=_validation(config, inputs, share, form) if config.training.every.validate else None,
+        trackers=_claim_folder(fabric, config, inputs, after=state.counters.iteration),
+        validation=validation,
         stop=inputs.stop,
         report=inputs.report,
     )
 
 
-def claim_folder(fabric: Fabric, config: RunConfig, inputs: Inputs) -> None:
-    """Write ``config.json``; refuse to mix runs. Raises ConfigError."""
+def check_folder(config: RunConfig, inputs: Inputs) -> None:
+    """Refuse to mix runs. Raises ConfigError."""
     found = saved_config(inputs.folder)
-    fabric.barrier()  # all have looked before process 0 writes
     if found is not None and not inputs.resume:
         raise ConfigError(f"{inputs.folder} holds a run: go on with --resume, or choose another --name")
     if found is not None and found.model != config.model:
         raise ConfigError(f"{inputs.folder} trains another model ({found.model.name}): choose another --name")
-    if fabric.is_global_zero:
-        inputs.folder.mkdir(parents=True, exist_ok=True)
-        (inputs.folder / CONFIG_FILE).write_text(to_json(config), encoding="utf-8")
-        CheckpointFolder(inputs.folder / "checkpoints", keep=1).clean()
+
+
+def _claim_folder(fabric: Fabric, config: RunConfig, inputs: Inputs, *, after: int) -> Trackers:
+    """The trackers, and ``config.json``, by which a folder holds a run: last, so that a start that failed takes no name
+    and changes no run. ``after``: iteration from which the run goes on.
+    """
+    fabric.barrier()  # every process has built all else
+    if not fabric.is_global_zero:
+        return Trackers(())
+    check_folder(config, inputs)  # again: decoding takes minutes, in which another start may have taken the name
+    trackers = open_trackers(inputs.folder, inputs.trackers, after=after)
+    with replacing(inputs.folder / CONFIG_FILE) as temporary:
+        temporary.write_text(to_json(config), encoding="utf-8")
+    CheckpointFolder(inputs.folder / "checkpoints", keep=1).clean()
+    return trackers
 
 
 def _start(

@@ -131,14 +131,17 @@ class Trackers:
 
 
 def open_trackers(folder: Path, names: Sequence[TrackerName], *, after: int = 0) -> Trackers:
-    """The JSONL file and the named trackers of a run; ``after``: iteration from which the run goes on."""
+    """The JSONL file and the named trackers of a run; ``after``: iteration from which the run goes on.
+
+    Raises ConfigError for a tracker that is not installed; the file, opened last, is as it was then.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    trackers: list[Tracker] = [JsonlTracker(folder / "metrics.jsonl", after=after)]
+    trackers: list[Tracker] = []
     if "tensorboard" in names:
         trackers.append(TensorBoardTracker(folder / "tensorboard", after=after))
     if "wandb" in names:
         trackers.append(WandbTracker(folder))
-    return Trackers(trackers)
+    return Trackers([*trackers, JsonlTracker(folder / "metrics.jsonl", after=after)])
 
 
 def _lines_up_to(path: Path, iteration: int) -> list[str]:
