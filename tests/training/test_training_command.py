@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from typer.testing import CliRunner, Result
 
 from synhead.app.errors import guarded
 from synhead.app.train import train
-from synhead.app.training import Choice, configure, parse_settings
-from synhead.config import ConfigError
+from synhead.app.training import Choice, _fields, configure, parse_settings
+from synhead.config import ConfigError, to_json
 from synhead.config import presets as model_presets
 from synhead.data.face_points import save_points
 from synhead.model.talking_head import TalkingHead
 from synhead.training.checkpoint import read
+from synhead.training.config import recipe
 from synhead.types import FacePoint
 from synhead.weights.checkpoint import load, save
 
@@ -121,6 +123,48 @@ def test_configure_takes_an_ablation(tmp_path: Path) -> None:
     config = configure(choice, {"training.batch": 8})
     assert config.model.name == "tiny-smc"
     assert config.training.batch == 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"ablation": "mmc"}, "of ablation smc, not mmc: leave --ablation out"),
+        ({"ablation": "full"}, "of ablation smc, not full: leave --ablation out"),
+        ({"preset": "lite"}, "of preset tiny, not lite: leave --preset out"),
+        ({"preset": "t"}, "of preset tiny, not t: leave --preset out"),
+        ({"recipe": "published"}, "of recipe synhead, not published: leave --recipe out"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["resume", "leg"])
+def test_what_goes_on_is_what_was_asked_for(tmp_path: Path, asked: dict[str, str], message: str, kind: str) -> None:
+    """The same options as before, or some of them, go on, with changes; any other preset, ablation or recipe is
+    refused instead of being ignored.
+    """
+    names: dict[str, str] = {"preset": "tiny", "ablation": "smc", "recipe": "synhead"}
+    began = {"training.batch": 8, "training.ema.decay": 0.9, "losses.weights.pixel": 3.0}
+    nothing = Choice(preset=None, ablation=None, recipe=None, folder=tmp_path / "new", resume=False, leg=None)
+    config = configure(replace(nothing, **names), began)
+    (tmp_path / "config.json").write_text(to_json(config))
+    places: dict[str, Any] = {"resume": {"folder": tmp_path, "resume": True}, "leg": {"leg": tmp_path}}
+    going_on = replace(nothing, **places[kind])
+    assert configure(replace(going_on, **names), began) == config
+    for name, value in names.items():
+        assert configure(replace(going_on, **{name: value}), {}) == config
+    assert configure(going_on, {"training.iterations": 9}).training == replace(config.training, iterations=9)
+    with pytest.raises(ConfigError, match=message):
+        configure(replace(going_on, **{**names, **asked}), began)
+
+
+def test_a_run_of_no_ablation_is_the_full_one(tmp_path: Path) -> None:
+    """Likewise is a recipe recognised however much of it was set otherwise, by the options that set it."""
+    nothing = Choice(preset="tiny", ablation=None, recipe=None, folder=tmp_path, resume=False, leg=None)
+    other = recipe("synhead", model_presets.preset("tiny"))
+    changes = _fields({"training": asdict(other.training), "losses": asdict(other.losses)})
+    changes = {name: list(value) if isinstance(value, tuple) else value for name, value in changes.items()}
+    config = configure(nothing, changes)
+    (tmp_path / "config.json").write_text(to_json(config))
+    again = replace(nothing, resume=True, ablation="full", recipe="published")
+    assert configure(again, changes) == config
 
 
 def test_terms_that_need_landmarks(clips: Path) -> None:

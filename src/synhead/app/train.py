@@ -15,7 +15,10 @@ def train(
     val: Annotated[str | None, typer.Option(help="Held-out clips; default: the val split of --data.")] = None,
     preset: Annotated[str | None, typer.Option(help="Size of the model: paper (default), base, lite or tiny.")] = None,
     ablation: Annotated[str | None, typer.Option(help="One of the paper's ablations of the preset.")] = None,
-    recipe: Annotated[Literal["published", "synhead"], typer.Option(help="Losses, schedule, pairs.")] = "published",
+    recipe: Annotated[
+        Literal["published", "synhead"] | None,
+        typer.Option(help="Losses, schedule, pairs: published (default) or synhead."),
+    ] = None,
     iterations: Annotated[int | None, typer.Option(help="Optimiser steps of the whole run.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs of one process in one pass.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Passes that make one step.")] = None,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from lightning_fabric import Fabric
@@ -41,12 +41,12 @@ _SHOWN = ("pixel", "perceptual", "adversarial", "motion_reconstruction", "equiva
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """Where the configuration comes from: the run that goes on, the leg or weights it starts from, or preset and
-    recipe.
+    recipe (None: ``paper``, ``published``).
     """
 
     preset: str | None
     ablation: str | None
-    recipe: RecipeName
+    recipe: RecipeName | None
     folder: Path
     resume: bool
     leg: Path | None
@@ -63,7 +63,11 @@ class Ending:
 
 
 def configure(choice: Choice, changes: Mapping[str, object]) -> RunConfig:
-    """The run's configuration with ``changes`` (None: unchanged). Raises ConfigError or CheckpointError."""
+    """The run's configuration with ``changes`` (None: unchanged).
+
+    Raises ConfigError, also for a preset, ablation or recipe that is not that of the run to go on from, or
+    CheckpointError.
+    """
     if choice.init is not None and (choice.leg is not None or choice.preset is not None):
         raise ConfigError("--init names weights, which come with their size: leave --warm-start and --preset out")
     found = saved_config(choice.folder) if choice.resume else None
@@ -73,10 +77,46 @@ def configure(choice: Choice, changes: Mapping[str, object]) -> RunConfig:
         model = named_preset(choice.preset or "paper") if choice.init is None else _untuned(choice.init)
         if choice.ablation is not None:
             model = ablate(model, cast(AblationName, choice.ablation))
-        found = recipe(choice.recipe, model)
-    elif choice.preset is not None and not found.model.name.startswith(choice.preset):
-        raise ConfigError(f"the run to go on from is of preset {found.model.name}: leave --preset out")
+        found = recipe(choice.recipe or "published", model)
+    else:
+        _require_alike(found, choice, changes)
     return override(found, changes)
+
+
+def _require_alike(found: RunConfig, choice: Choice, changes: Mapping[str, object]) -> None:
+    """``found``, which goes on, is what was asked for by name. Raises ConfigError."""
+    named, _, last = found.model.name.rpartition("-")
+    name, variant = (named, last) if named and last in get_args(AblationName) else (found.model.name, "full")
+    likeness = _likeness(found, changes)
+    like = max(likeness, key=lambda each: (likeness[each], each == choice.recipe))
+    asked = {"preset": (choice.preset, name), "ablation": (choice.ablation, variant), "recipe": (choice.recipe, like)}
+    for option, (wanted, is_of) in asked.items():
+        if wanted is not None and wanted != is_of:
+            raise ConfigError(
+                f"the run to go on from is of {option} {is_of}, not {wanted}: leave --{option} out to go on with it, "
+                "or begin another run by another --name"
+            )
+
+
+def _likeness(found: RunConfig, changes: Mapping[str, object]) -> dict[RecipeName, int]:
+    """In how many fields ``found`` is each recipe, but for those that are given now: a run does not note its recipe,
+    which was changed by whatever options it began with.
+    """
+    fields = _fields(json.loads(to_json(found)))
+    given = {name for name, value in changes.items() if value is not None}
+    likeness = {}
+    for name in get_args(RecipeName):
+        of_recipe = _fields(json.loads(to_json(recipe(name, found.model))))
+        likeness[name] = sum(of_recipe.get(field) == value for field, value in fields.items() if field not in given)
+    return likeness
+
+
+def _fields(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """By dotted name."""
+    found: dict[str, object] = {}
+    for name, value in tree.items():
+        found |= _fields(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
 
 
 def _untuned(checkpoint: Path) -> ModelConfig:
