@@ -8,7 +8,7 @@ from synhead.data import cache as cache_module
 from synhead.data.cache import fingerprint, open_store
 from synhead.data.clips import open_clips
 from synhead.data.decode import count_frames, decode_clip, decode_frames
-from synhead.data.records import Clip, DataError
+from synhead.data.records import Clip, DataError, frame_paths
 from synhead.data.store import build_store, estimate_bytes
 
 
@@ -71,6 +71,29 @@ def test_frame_folders(tmp_path):
     np.testing.assert_array_equal(decode_clip(clip, 24), np.stack([picture(2, i, 24) for i in range(3)]))
     assert count_frames(clip) == 3
     assert decode_frames(clip, (2, 0), 16).shape == (2, 16, 16, 3)
+
+
+@pytest.mark.parametrize("name", ["{}.png", "frame{}.PNG", "take2_{}_of_12.jpg"])
+def test_frames_with_unpadded_numbers_come_in_their_order(tmp_path, name):
+    for i in range(1, 13):
+        (tmp_path / name.format(i)).touch()
+    assert [path.name for path in frame_paths(tmp_path)] == [name.format(i) for i in range(1, 13)]
+
+
+def test_frames_cached_in_the_order_of_text_are_decoded_again(tmp_path, monkeypatch):
+    """Only where that order was another one: sets with padded numbers keep their caches."""
+    for kind in ("{}", "{:03d}"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        for i in range(8, 12):
+            Image.fromarray(picture(0, i, 16)).save(folder / f"{kind.format(i)}.png")
+    unpadded, padded = ((Clip(name="x", person="x", path=tmp_path / kind),) for kind in ("{}", "{:03d}"))
+    assert decode_clip(unpadded[0], 16)[:, 0, 0, 1].tolist() == [10 * i for i in range(8, 12)]
+    now = fingerprint(unpadded, 16), fingerprint(padded, 16)
+    monkeypatch.setattr(cache_module, "_stamp", lambda path: path.stat().st_mtime_ns)
+    once = fingerprint(unpadded, 16), fingerprint(padded, 16)
+    assert now[0] != once[0]
+    assert now[1] == once[1]
 
 
 def test_the_size_of_a_store_is_estimated(folder):

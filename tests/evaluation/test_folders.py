@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synhead.data.errors import MediaError
 from synhead.data.records import Skipped
@@ -31,6 +32,14 @@ def test_pictures_are_lossless_and_videos_are_found(folder, frames):
     assert list(found) == ["a", "b"]
     np.testing.assert_array_equal(read_video(found["b"]), frames)
     assert read_video(found["a"], size=16).shape == (4, 16, 16, 3)
+
+
+def test_unpadded_pictures_of_a_rival_come_by_number(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    (tmp_path / "clip").mkdir()
+    for number, frame in enumerate(frames, start=1):
+        Image.fromarray(frame).save(tmp_path / "clip" / f"frame{number}.png")
+    np.testing.assert_array_equal(read_video(list_videos(tmp_path)["clip"]), frames)
 
 
 def test_nothing_to_read(tmp_path):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from synhead.data.records import Clip, Skipped
+from synhead.data.records import Clip, Skipped, frame_paths
 from synhead.data.sampling import ClipTable
 from synhead.data.store import FrameStore, Progress, build_store
 
@@ -69,10 +69,14 @@ def fingerprint(clips: Sequence[Clip], size: int) -> str:
     return digest.hexdigest()[:24]
 
 
-def _stamp(path: Path) -> int:
+def _stamp(path: Path) -> int | str:
     if not path.exists():
         return -1
-    return path.stat().st_mtime_ns if path.is_dir() else path.stat().st_size
+    if not path.is_dir():
+        return path.stat().st_size
+    frames, changed = frame_paths(path), path.stat().st_mtime_ns
+    # Frames were once cached in the order of text, which for unpadded numbers is another one.
+    return changed if frames == sorted(frames) else f"{changed} by number"
 
 
 def save_store(store: FrameStore, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,23 @@ from typing import Literal
 
 from synhead.data.errors import MediaError
 
-__all__ = ["Clip", "ClipSet", "DataError", "Layout", "Skipped", "clip_from_record", "frame_paths", "identity"]
+__all__ = [
+    "Clip",
+    "ClipSet",
+    "DataError",
+    "Layout",
+    "Skipped",
+    "clip_from_record",
+    "frame_paths",
+    "identity",
+    "natural_order",
+]
 
 Layout = Literal["voxceleb", "folder", "shards"]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+_NUMBER = re.compile("([0-9]+)")
 
 
 class DataError(MediaError):
@@ -98,5 +110,11 @@ def clip_from_record(
 
 
 def frame_paths(folder: Path) -> list[Path]:
-    """Image files of a frame folder in order."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    """Image files of a frame folder by number, padded or not: ``frame2.png`` comes before ``frame10.png``."""
+    images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(images, key=lambda path: (natural_order(path.name), path.name))
+
+
+def natural_order(name: str) -> tuple[str | int, ...]:
+    """What to sort names by, so that the numbers in them count as numbers."""
+    return tuple(int(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(name)))
