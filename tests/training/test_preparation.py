@@ -161,9 +161,26 @@ def test_resume_does_only_what_is_left(tmp_path, inline):
     face_video(tmp_path / "b.mp4", seed=7, side=72, start=20)
     seen = []
     report = prepare_clips([tmp_path], tmp_path / "out", OPTIONS, seen.append)
-    assert [Path(p.source).name for p in seen if "out" not in p.source] == ["b.mp4"]
-    assert report.resumed == 1
+    assert [Path(p.source).name for p in seen] == ["b.mp4"]
+    assert (report.inputs, report.resumed) == (2, 1)
     assert prepare_clips([tmp_path / "a.mp4"], tmp_path / "out", OPTIONS).resumed == 1
+
+
+def test_its_own_clips_are_no_input(tmp_path, monkeypatch):
+    """However the folders are named: by another way, or as one and the same."""
+    for name in ("talk.mp4", "more/talk.mp4", "out/notes/talk.mp4", "out/clips/talk_0_0.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "more")
+    videos = [tmp_path / "more/talk.mp4", tmp_path / "out/notes/talk.mp4", tmp_path / "talk.mp4"]
+    for clips in ("../out/clips", "../link/clips", tmp_path / "out/clips"):
+        assert find_videos([tmp_path], without=Path(clips)) == videos
+    assert find_videos([tmp_path / "out"], without=tmp_path / "out/clips") == videos[1:2]
+    named = tmp_path / "out/clips/talk_0_0.mp4"
+    assert find_videos([named], without=named.parent) == [named]
+    with pytest.raises(PrepareError, match=r"no video in .* but clips made from others"):
+        find_videos([named.parent], without=named.parent)
 
 
 def test_killed_run_goes_on(tmp_path, inline):

@@ -48,7 +48,7 @@ def prepare_clips(
         FaceError: mediapipe or its model is missing.
     """
     chosen, start = options or PrepareOptions(), time.perf_counter()
-    sources = find_videos(inputs)
+    sources = find_videos(inputs, without=output / CLIP_FOLDER)
     with closing(open_detector()):  # fails here, with a remedy, rather than in every worker
         pass
     journal = Journal(output, chosen)
@@ -80,21 +80,26 @@ def prepare_clips(
     )
 
 
-def find_videos(inputs: Sequence[Path]) -> list[Path]:
+def find_videos(inputs: Sequence[Path], *, without: Path | None = None) -> list[Path]:
     """The videos named, and those in the folders named and below, each once and sorted. Raises PrepareError if none.
 
-    A file that is named is taken whatever its suffix; in folders, suffixes decide.
+    A file that is named is taken whatever its suffix; in folders, suffixes decide, and what lies in the folder
+    ``without`` is left out.
     """
+    left_out = None if without is None else without.resolve()
     found: set[Path] = set()
+    seen: set[Path] = set()
     for path in inputs:
         if path.is_dir():
-            found |= {p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()}
+            seen |= {p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()}
         elif path.exists():
             found.add(path)
         else:
             raise PrepareError(f"{path} does not exist; check the path")
+    found |= {video for video in seen if left_out not in video.resolve().parents}
     if not found:
-        raise PrepareError(f"no video in {', '.join(map(str, inputs)) or 'nothing'}; name videos or folders of them")
+        places, others = ", ".join(map(str, inputs)) or "nothing", f" but clips made from others, in {without}"
+        raise PrepareError(f"no video in {places}{others if seen else ''}; name videos or folders of them")
     return sorted(found)
 
 
