@@ -55,6 +55,47 @@ def test_flat_folder_without_an_index(tmp_path):
         open_clips(tmp_path, "val")
 
 
+def test_clips_of_one_name_in_several_folders_get_names_of_their_own(tmp_path):
+    """All others keep theirs; what is listed twice is one clip."""
+    root, outside = tmp_path / "set", tmp_path / "x.mp4"
+    for place in ("a/x.mp4", "b/x.mp4", "b/y.mp4", "../x.mp4", "takes/t.1", "takes/t.2"):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).touch()
+    paths = ["a/x.mp4", "b/x.mp4", "b/y.mp4", "a/x.mp4", str(outside), "takes/t.1", "takes/t.2"]
+    (root / "index.jsonl").write_text("".join(json.dumps({"path": path, "person": "p"}) + "\n" for path in paths))
+    found = open_clips(root)
+    names = {clip.path: clip.name for clip in found}
+    assert len(set(names.values())) == len(names) == 6
+    assert names[root / "b/y.mp4"] == "y"
+    assert names[root / "a/x.mp4"] == "a__x"
+    assert names[root / "b/x.mp4"] == "b__x"
+    assert names[outside].endswith("__x")
+    assert "/" not in names[outside]
+    assert (names[root / "takes/t.1"], names[root / "takes/t.2"]) == ("takes__t.1", "takes__t.2")
+    assert [clip.name for clip in found] == sorted(names.values())
+    assert {clip.person for clip in found} == {"p"}
+    assert [(skip.name, skip.reason) for skip in found.skipped] == [
+        (f"{root / 'index.jsonl'}:4", "x.mp4 is in the index already")
+    ]
+
+
+def test_videos_of_one_name_and_two_suffixes(tmp_path):
+    for name in ("x.mov", "x.mp4", "y.mp4"):
+        (tmp_path / name).touch()
+    assert [clip.name for clip in open_clips(tmp_path)] == ["x.mov", "x.mp4", "y"]
+
+
+def test_names_that_stay_equal_are_refused(tmp_path):
+    (tmp_path / "a__x").mkdir()
+    for place in ("a/x.mp4", "b/x.mp4", "a__x/z.mp4", "a__x.mp4"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+    lines = [json.dumps({"path": path}) for path in ("a/x.mp4", "b/x.mp4", "a__x.mp4")]
+    (tmp_path / "index.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"two clips have the name a__x\.mp4, in .*a/x\.mp4 and .*a__x\.mp4"):
+        open_clips(tmp_path)
+
+
 def test_folder_of_shards(tmp_path):
     for name in ("x", "y"):
         write_video(tmp_path / f"{name}.mp4", frames=2)

@@ -1,6 +1,9 @@
 import http.server
+import io
+import tarfile
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 from clip_factory import clip_of, write_shard, write_video
@@ -9,6 +12,7 @@ from synhead.data.clips import open_clips
 from synhead.data.config import DataConfig
 from synhead.data.dataset import open_pairs
 from synhead.data.decode import decode_clip
+from synhead.data.records import DataError
 from synhead.data.shards import expand_braces, is_shard_pattern, list_shards, read_shards
 from synhead.data.streaming import ShardSampler
 
@@ -58,6 +62,47 @@ def test_one_bad_shard_does_not_stop_the_others(shard, tmp_path):
     gone = read_shards([shard.as_uri(), (tmp_path / "gone.tar").as_uri()])
     assert len(gone) == 3
     assert len(gone.skipped) == 1
+
+
+def write_keys(path, *keys):
+    """A tar of one small file a key, which nobody decodes."""
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for key in keys:
+            entry = tarfile.TarInfo(f"{key}.mp4")
+            entry.size = len(key)
+            tar.addfile(entry, io.BytesIO(key.encode()))
+    return str(path)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_equal_keys_of_several_folders_or_shards_get_names_of_their_own(tmp_path, remote):
+    one = write_keys(tmp_path / "one/s.0.tar", "a/x", "b/x", "y", "z", "w")
+    two = write_keys(tmp_path / "two/s.1.tar", "y", "v")
+    three = write_keys(tmp_path / "two/s.0.tar", "z", "w")
+    shards = [Path(shard).as_uri() if remote else shard for shard in (one, two, three)]
+    found = read_shards(shards)
+    named = {clip.name: clip.video().read().decode() for clip in found}
+    assert named == {
+        "a__x": "a/x",
+        "b__x": "b/x",
+        "v": "v",
+        "s.0__y": "y",
+        "s.1__y": "y",
+        "one__s.0__z": "z",
+        "two__s.0__z": "z",
+        "one__s.0__w": "w",
+        "two__s.0__w": "w",
+    }
+    assert [clip.name for clip in found] == sorted(named)
+    assert len(found) == 9
+    assert [(skip.name, skip.reason) for skip in read_shards([shards[1]] * 2).skipped] == [
+        (f"{shards[1]}:{key}", "there twice; the first is taken") for key in ("y", "v")
+    ]
+    (tmp_path / "more").mkdir()
+    other = write_keys(tmp_path / "more/one/s.0.tar", "z")
+    with pytest.raises(DataError, match=r"two clips have the name one__s\.0__z, in .*one/s\.0\.tar and .*more/one"):
+        read_shards([one, other])
 
 
 def test_a_record_that_is_not_json_keeps_the_clip(tmp_path):

@@ -18,8 +18,10 @@ from synhead.data.records import (
     Layout,
     Skipped,
     clip_from_record,
+    flat_name,
     frame_paths,
     identity,
+    named_apart,
 )
 from synhead.data.shards import is_shard_pattern, list_shards, read_shards
 
@@ -70,7 +72,7 @@ def _checked(found: ClipSet, source: str, split: Split) -> ClipSet:
 
 def _open_folder(root: Path, layout: Layout) -> ClipSet:
     """Videos and frame folders directly in ``root``."""
-    clips: list[Clip] = []
+    found: list[tuple[Clip, tuple[str, ...]]] = []
     skipped: list[Skipped] = []
     for path in sorted(root.iterdir()):
         if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES:
@@ -78,13 +80,13 @@ def _open_folder(root: Path, layout: Layout) -> ClipSet:
                 skipped.append(Skipped(str(path), "a folder without PNG or JPEG frames"))
                 continue
             name = path.name if path.is_dir() else path.stem
-            clips.append(Clip(name=name, person=identity(name), path=path))
-    return ClipSet(tuple(clips), layout, tuple(skipped))
+            found.append((Clip(name=name, person=identity(name), path=path), (path.name,)))
+    return ClipSet(named_apart(found), layout, tuple(skipped))
 
 
 def _open_index(root: Path, split: Split) -> ClipSet:
     """Clips named by ``index.jsonl``; a record without ``split`` belongs to train."""
-    clips: list[Clip] = []
+    found: dict[Path, tuple[Clip, tuple[str, ...]]] = {}
     skipped: list[Skipped] = []
     for number, record in _records((root / _INDEX).read_text().splitlines()):
         if isinstance(record, str):
@@ -95,9 +97,14 @@ def _open_index(root: Path, split: Split) -> ClipSet:
         path = _indexed_path(root, record)
         if path is None:
             skipped.append(Skipped(f"{root / _INDEX}:{number}", f"no file for {record.get('clip', 'this record')}"))
+        elif path in found:
+            skipped.append(Skipped(f"{root / _INDEX}:{number}", f"{path.name} is in the index already"))
         else:
-            clips.append(clip_from_record(record, name=path.stem, path=path))
-    return ClipSet(tuple(sorted(clips, key=lambda clip: clip.name)), "folder", tuple(skipped))
+            place = path.relative_to(root) if path.is_relative_to(root) else path
+            others = flat_name(place.parent / place.stem), flat_name(place)
+            found[path] = clip_from_record(record, name=path.stem, path=path), others
+    clips = sorted(named_apart(list(found.values())), key=lambda clip: clip.name)
+    return ClipSet(tuple(clips), "folder", tuple(skipped))
 
 
 def _records(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, object] | str]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Literal
 
 from synhead.data.errors import MediaError
@@ -18,8 +19,10 @@ __all__ = [
     "Layout",
     "Skipped",
     "clip_from_record",
+    "flat_name",
     "frame_paths",
     "identity",
+    "named_apart",
     "natural_order",
 ]
 
@@ -87,6 +90,32 @@ class ClipSet:
 def identity(name: str) -> str:
     """Person of a clip by its name: the prefix before the first ``#`` (spec D), or the whole name."""
     return name.split("#", 1)[0]
+
+
+def named_apart(found: Sequence[tuple[Clip, tuple[str, ...]]]) -> tuple[Clip, ...]:
+    """The clips, in their order, each with a name of its own: landmarks, lists of pairs and results go by names.
+
+    With each clip come other names for it, most wanted first, which are used where names are equal; a set of unequal
+    names keeps all of them. Raises DataError where the last names are equal too.
+    """
+    names = [clip.name for clip, _ in found]
+    for turn in range(max((len(others) for _, others in found), default=0)):
+        counts = Counter(names)
+        names = [
+            name if counts[name] == 1 else others[min(turn, len(others) - 1)]
+            for name, (_, others) in zip(names, found, strict=True)
+        ]
+    taken: dict[str, Clip] = {}
+    for name, (clip, _) in zip(names, found, strict=True):
+        if name in taken:
+            raise DataError(f"two clips have the name {name}, in {taken[name].path} and {clip.path}; rename one")
+        taken[name] = clip
+    return tuple(clip if clip.name == name else replace(clip, name=name) for name, clip in taken.items())
+
+
+def flat_name(path: PurePath) -> str:
+    """A path as one name, which is fit for a file name too."""
+    return "__".join(path.relative_to(path.anchor).parts)
 
 
 def clip_from_record(

@@ -11,13 +11,23 @@ import itertools
 import json
 import re
 import tarfile
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from synhead.data.records import VIDEO_SUFFIXES, Clip, ClipSet, DataError, Skipped, clip_from_record
+from synhead.data.records import (
+    VIDEO_SUFFIXES,
+    Clip,
+    ClipSet,
+    DataError,
+    Skipped,
+    clip_from_record,
+    flat_name,
+    named_apart,
+)
 
 __all__ = ["expand_braces", "is_shard_pattern", "list_shards", "read_shards", "stream_shard"]
 
@@ -64,10 +74,23 @@ def list_shards(pattern: str) -> list[str]:
 
 
 def read_shards(shards: Sequence[str]) -> ClipSet:
-    """All clips of ``shards``: local ones as byte spans, remote ones downloaded into memory. Sorted by name."""
+    """All clips of ``shards``: local ones as byte spans, remote ones downloaded into memory. Sorted by name.
+
+    Keys that are equal but for their folders, or in several shards, get these into their names. Raises DataError for
+    shards of equal names and parents that hold equal keys.
+    """
     skipped: list[Skipped] = []
-    clips = [clip for shard in shards for clip in stream_shard(shard, skipped)]
-    return ClipSet(tuple(sorted(clips, key=lambda clip: clip.name)), "shards", tuple(skipped))
+    found: dict[tuple[str, str], tuple[Clip, tuple[str, ...]]] = {}
+    for shard in shards:
+        path = PurePosixPath(urllib.parse.urlsplit(shard).path if "://" in shard else shard)
+        for key, clip in _stream(shard, skipped):
+            place = path.stem / PurePosixPath(key)
+            others = flat_name(PurePosixPath(key)), flat_name(place), flat_name(path.parent.name / place)
+            if (shard, key) in found:
+                skipped.append(Skipped(f"{shard}:{key}", "there twice; the first is taken"))
+            found.setdefault((shard, key), (clip, others))
+    clips = sorted(named_apart(list(found.values())), key=lambda clip: clip.name)
+    return ClipSet(tuple(clips), "shards", tuple(skipped))
 
 
 @dataclass
@@ -84,6 +107,12 @@ def stream_shard(shard: str, skipped: list[Skipped]) -> Iterator[Clip]:
     """Clips of one shard in its order. What cannot be read is appended to ``skipped``; a shard that breaks off in the
     middle gives the clips before the break.
     """
+    for _, clip in _stream(shard, skipped):
+        yield clip
+
+
+def _stream(shard: str, skipped: list[Skipped]) -> Iterator[tuple[str, Clip]]:
+    """Each clip with its key."""
     try:
         if "://" in shard:
             with urllib.request.urlopen(shard, timeout=_TIMEOUT_S) as response:
@@ -105,7 +134,7 @@ def _require_transferred(response: Stream) -> None:
         raise EOFError(f"{missing} bytes are missing")
 
 
-def _clips(file: Stream, shard: str, *, remote: bool, skipped: list[Skipped]) -> Iterator[Clip]:
+def _clips(file: Stream, shard: str, *, remote: bool, skipped: list[Skipped]) -> Iterator[tuple[str, Clip]]:
     current: _Sample | None = None
     with tarfile.open(fileobj=file, mode="r|" if remote else "r:") as tar:
         for member in tar:
@@ -151,7 +180,8 @@ def _read_record(tar: tarfile.TarFile, member: tarfile.TarInfo, skipped: list[Sk
     return record if isinstance(record, dict) else {}
 
 
-def _finish(sample: _Sample | None, shard: str) -> Iterator[Clip]:
+def _finish(sample: _Sample | None, shard: str) -> Iterator[tuple[str, Clip]]:
     if sample is not None and (sample.span is not None or sample.data is not None):
         name = PurePosixPath(sample.key).name
-        yield clip_from_record(sample.record, name=name, path=Path(shard), span=sample.span, data=sample.data)
+        clip = clip_from_record(sample.record, name=name, path=Path(shard), span=sample.span, data=sample.data)
+        yield sample.key, clip
