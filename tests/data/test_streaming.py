@@ -132,6 +132,24 @@ def test_ranks_read_other_shards(shards):
         assert len({clip for rank in ranks for clip in clip_of(rank.next_batch(16).source)}) == 4
 
 
+def test_a_share_that_cannot_be_read_is_named_and_made_up_for(shards, tmp_path, caplog):
+    """Each of two ranks has one shard, one of which is broken; both go on with what can be read."""
+    (tmp_path / "bad.tar").write_bytes(b"not a tar" * 200)
+    names = [(tmp_path / "bad.tar").as_uri(), shards[1].as_uri()]
+    plain = config(colour=ColourJitter(), crop=CropJitter())
+    ranks = [ShardSampler(names, plain, share=Share(rank=rank, world_size=2)) for rank in range(2)]
+    assert [set(clip_of(rank.next_batch(16).source)) for rank in ranks] == [{3, 9}, {3, 9}]
+    met = [{skip.name for skip in rank.skipped} for rank in ranks]
+    assert names[0] in met[0] | met[1]
+    assert caplog.text.count(f"skipped {names[0]}: shard broken") == sum(names[0] in each for each in met)
+
+
+def test_more_ranks_than_clips(shards):
+    """Those that none is left for read what others read."""
+    ranks = [ShardSampler([shards[0].as_uri()], config(), share=Share(rank=r, world_size=3)) for r in range(3)]
+    assert [len(rank.next_batch(2).source) for rank in ranks] == [2, 2, 2]
+
+
 def test_unreadable_shards_are_an_error(tmp_path):
     (tmp_path / "s.tar").write_bytes(b"not a tar" * 200)
     with pytest.raises(DataError, match=r"no clip can be read.*s\.tar"):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from synhead.data.shards import stream_shard
 from synhead.types import NDArray
 
 __all__ = ["ShardSampler", "StreamSampler"]
+
+_log = logging.getLogger(__name__)
 
 _ATTEMPTS = 20
 _TIMEOUT_S = 300.0
@@ -126,10 +129,15 @@ class _ShardDataset(IterableDataset[_Sample]):
             yield sample
 
     def _pairs(self, generator: np.random.Generator, consumer: int, consumers: int) -> Iterator[_Sample]:
+        """A pass over this worker's share after another; one that gives nothing is followed by one over all shards, so
+        that the run goes on as long as anything can be read, and others hear what could not.
+        """
         skipped: list[Skipped] = []
+        alone = False
         for number in itertools.count():
             found = False
-            for clip in self._clips(number, consumer, consumers, skipped):
+            place = (0, 1) if alone else (consumer, consumers)
+            for clip in self._clips((number, consumer) if alone else (number,), *place, skipped):
                 try:
                     frames = decode_clip(clip, self._config.size)
                 except CLIP_ERRORS as error:
@@ -141,15 +149,17 @@ class _ShardDataset(IterableDataset[_Sample]):
                 for row, pair in zip(uniform, np.stack([chosen.source, chosen.driving], axis=1), strict=True):
                     yield _Sample(frames[pair], row, tuple(skipped))
                     skipped.clear()
-            if not found:
+            if alone and not found:
                 why = f"; the first, {skipped[0].name}: {skipped[0].reason}" if skipped else ""
-                raise DataError(f"no clip can be read from this worker's share of {len(self._shards)} shards{why}")
+                raise DataError(f"no clip can be read from any of {len(self._shards)} shards{why}")
+            alone = not found
 
-    def _clips(self, number: int, consumer: int, consumers: int, skipped: list[Skipped]) -> Iterator[Clip]:
-        order = np.random.default_rng([self._seed % 2**63, self._start, number]).permutation(len(self._shards))
-        dealt = len(order) >= consumers
+    def _clips(self, order: tuple[int, ...], consumer: int, consumers: int, skipped: list[Skipped]) -> Iterator[Clip]:
+        """``order``: numbers on which the order of the shards depends, besides the seed."""
+        shards = np.random.default_rng([self._seed % 2**63, self._start, *order]).permutation(len(self._shards))
+        dealt = len(shards) >= consumers
         clips = (
-            clip for i in (order[consumer::consumers] if dealt else order) for clip in self._shard(int(i), skipped)
+            clip for i in (shards[consumer::consumers] if dealt else shards) for clip in self._shard(int(i), skipped)
         )
         return clips if dealt else itertools.islice(clips, consumer, None, consumers)
 
@@ -200,7 +210,10 @@ class _LoaderSampler:
                 "data.stream_workers, or look for bad storage; resume from the last checkpoint"
             ) from error
         self.samples += batch * self._share.world_size
-        self.skipped.update(loaded.skipped)
+        for skip in loaded.skipped:
+            if skip not in self.skipped:
+                _log.warning("skipped %s: %s", skip.name, skip.reason)
+            self.skipped[skip] += 1
         plan = plan_augmentation(loaded.uniform.numpy(), self.config)
         return make_pairs(loaded.frames.to(self._device, non_blocking=True), plan, self._form)
 
