@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,3 +133,23 @@ def test_wandb_that_is_not_installed_is_named(tmp_path: Path) -> None:
     if importlib.util.find_spec("wandb") is None:
         with pytest.raises(ConfigError, match="pip install wandb"):
             open_trackers(tmp_path, ["wandb"])
+
+
+def test_runs_of_one_name_are_several_in_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed one is the same; so is one that began under its mere name, as runs once did."""
+    begun: list[dict[str, str]] = []
+
+    def init(**given: str) -> SimpleNamespace:
+        begun.append(given)
+        return SimpleNamespace(finish=lambda: None)
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    (tmp_path / "c/first/wandb/run-20260101_000000-first").mkdir(parents=True)
+    (tmp_path / "d/first/wandb/run-20260101_000000-0123abcd").mkdir(parents=True)
+    for place in ("a", "b", "a", "c", "c", "d"):
+        open_trackers(tmp_path / place / "first", ["wandb"]).close()
+    assert {each["name"] for each in begun} == {"first"}
+    a, b, again, c, c_again, d = (each["id"] for each in begun)
+    assert again == a
+    assert (c, c_again) == ("first", "first")
+    assert len({a, b, c, d}) == 4

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -12,6 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from synhead.config import ConfigError
+from synhead.data.files import replacing
 
 TrackerName = Literal["tensorboard", "wandb"]
 Scalars = Mapping[str, float]
@@ -79,7 +82,10 @@ class TensorBoardTracker:
 
 
 class WandbTracker:
-    """A Weights & Biases run, resumed by name. Raises ConfigError if wandb is not installed."""
+    """A Weights & Biases run, of the folder's name; the id by which it is resumed is kept in the folder.
+
+    Raises ConfigError if wandb is not installed.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -87,8 +93,9 @@ class WandbTracker:
         except ImportError as error:
             raise ConfigError("Weights & Biases is not installed: pip install wandb, or leave it off") from error
         self._wandb: Any = wandb
-        name = folder.name
-        self._run: Any = wandb.init(project="synhead", name=name, id=name, dir=str(folder), resume="allow")
+        self._run: Any = wandb.init(
+            project="synhead", name=folder.name, id=_wandb_id(folder), dir=str(folder), resume="allow"
+        )
 
     def scalars(self, iteration: int, values: Scalars) -> None:
         """One curve a name."""
@@ -142,6 +149,18 @@ def open_trackers(folder: Path, names: Sequence[TrackerName], *, after: int = 0)
     if "wandb" in names:
         trackers.append(WandbTracker(folder))
     return Trackers([*trackers, JsonlTracker(folder / "metrics.jsonl", after=after)])
+
+
+def _wandb_id(folder: Path) -> str:
+    """No other run's, for W&B would go on with that one; where a run began under its mere name, that name."""
+    path = folder / "wandb-id"
+    if path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    began_by_name = any((folder / "wandb").glob(f"run-*-{glob.escape(folder.name)}"))
+    found = folder.name if began_by_name else uuid.uuid4().hex
+    with replacing(path) as temporary:
+        temporary.write_text(found + "\n", encoding="utf-8")
+    return found
 
 
 def _lines_up_to(path: Path, iteration: int) -> list[str]:
