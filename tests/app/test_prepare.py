@@ -139,6 +139,21 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_workers_leave_ctrl_c_and_a_closed_terminal_to_the_parent():
+    names = ("SIGINT", "SIGHUP", "SIGTERM")
+    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    try:
+        preparation._heed_only_the_parent()
+        for name in names[:2]:
+            os.kill(os.getpid(), getattr(signal, name))
+        with pytest.raises(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_goes_on(tmp_path, videos):
     """Sent to the whole group of processes, as a terminal does; workers end at once and leave nothing half-written."""

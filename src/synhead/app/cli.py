@@ -79,7 +79,9 @@ app.command("web")(guarded(serve))  # the name web is that of its package
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; raises SystemExit with 0, 2 for errors of use or input, 130 for Ctrl-C."""
+    """Entry point; raises SystemExit with 0, 2 for errors of use or input, 130 for Ctrl-C, 143 and 129 for
+    SIGTERM and SIGHUP.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     rest = [argument for argument in given if argument != "--debug"]
     app(args=["--debug", *rest] if len(rest) < len(given) else rest, prog_name="synhead")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 
 from rich.console import Console
@@ -28,5 +29,6 @@ def say(text: str, *, style: str | None = None) -> None:
 
 
 def remark(text: str, *, style: str | None = None) -> None:
-    """One line for the person at the terminal, never wrapped, on standard error."""
-    remarks().print(text, style=style, markup=False, soft_wrap=True)
+    """One line for the person at the terminal, never wrapped, on standard error; lost where that was closed."""
+    with suppress(OSError):  # a terminal that is gone must not keep the work from its end, or from its clean-up
+        remarks().print(text, style=style, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Expected errors become one line on standard error and exit code 2; Ctrl-C becomes exit code 130."""
+"""Expected errors become one line on standard error and exit code 2; Ctrl-C and signals 128 and their number."""
 
 from __future__ import annotations
 
@@ -12,26 +12,32 @@ from typing import ParamSpec
 import typer
 
 from synhead.app.console import remark
+from synhead.app.stopping import exit_code, interruption_behind, stopped_by_signals
 
 P = ParamSpec("P")
 
 EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 show_traceback: ContextVar[bool] = ContextVar("show_traceback", default=False)
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """``command`` with its expected errors told in one line that names a remedy; others keep their traceback."""
+    """``command`` with its expected errors told in one line that names a remedy; others keep their traceback.
+
+    SIGTERM and SIGHUP stop it as Ctrl-C does, unless it arranges something of its own for them.
+    """
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt as stop:
-            remark("stopped: nothing was left half-written", style="yellow")
-            raise typer.Exit(EXIT_INTERRUPTED) from stop
+            with stopped_by_signals():
+                command(*args, **kwargs)
+        except KeyboardInterrupt as interruption:
+            raise _stopped(interruption) from interruption
         except Exception as error:
+            stop = interruption_behind(error) if isinstance(error, OSError) else None
+            if stop is not None:  # progress cannot be cleared from a terminal that was closed
+                raise _stopped(stop) from error
             line = None if show_traceback.get() else explain(error)
             if line is None:
                 raise
@@ -39,6 +45,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(EXIT_ERROR) from error
 
     return run
+
+
+def _stopped(stop: KeyboardInterrupt) -> typer.Exit:
+    remark("stopped: nothing was left half-written", style="yellow")
+    return typer.Exit(exit_code(stop))
 
 
 def explain(error: Exception) -> str | None:

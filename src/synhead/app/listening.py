@@ -1,12 +1,19 @@
-"""Listening sockets of the servers among the commands."""
+"""What the servers among the commands share: their listening sockets, and how they end."""
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from synhead.config import ConfigError
 
-__all__ = ["LOCAL", "listen"]
+if TYPE_CHECKING:
+    import uvicorn
+
+__all__ = ["LOCAL", "listen", "serve_until_stopped"]
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Addresses that nobody but this machine reaches."""
@@ -23,3 +30,26 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port, or 0") from error
     return listener
+
+
+def serve_until_stopped(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve until Ctrl-C, SIGTERM or, unless it is ignored, SIGHUP; the signal is raised again when all is closed."""
+    hangup = getattr(signal, "SIGHUP", None)  # unknown to Windows, and not among those that uvicorn closes for
+    here = threading.current_thread() is threading.main_thread()
+    if hangup is None or not here or signal.getsignal(hangup) is signal.SIG_IGN:
+        server.run(sockets=[listener])
+        return
+    came = False
+
+    def on_hangup(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        del number, frame
+        came = server.should_exit = True
+
+    before = signal.signal(hangup, on_hangup)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        signal.signal(hangup, before)
+        if came:
+            signal.raise_signal(hangup)

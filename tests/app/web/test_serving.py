@@ -56,7 +56,7 @@ def ask(port: int, method: str, path: str, body: bytes | None = None, **headers:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + 15)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + 15), (signal.SIGHUP, 129)])
 def test_a_signal_cancels_the_running_job_and_leaves_nothing(
     start, tmp_path: Path, media: Path, number: signal.Signals, code: int
 ) -> None:

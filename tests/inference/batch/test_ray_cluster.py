@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from types import ModuleType, SimpleNamespace
@@ -103,6 +104,19 @@ def test_nothing_is_reported_and_nobody_else_listens(monkeypatch: pytest.MonkeyP
         pass
     assert given[2]["address"] == "head:6379"
     assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in environment
+
+
+def test_what_is_arranged_for_termination_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = cluster()
+    module.init = lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN)  # type: ignore[attr-defined]
+    module.shutdown = lambda: None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", module)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with connected(RayOptions()):
+            assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from synhead.app.ablation.plan import Stage, Task, TaskError
+from synhead.app.stopping import stopped_by_signals
 from synhead.config import ConfigError
 
 __all__ = ["Device", "Failure", "parse_devices", "run_all"]
@@ -80,11 +79,12 @@ def parse_devices(text: str) -> tuple[Device, ...]:
 def run_all(tasks: Sequence[Task], devices: Sequence[Device], show: Show) -> list[Failure]:
     """Bring every task to its end; one that fails does not stop the others.
 
-    Ctrl-C and termination reach each process once, so that training saves a checkpoint; then KeyboardInterrupt goes on.
+    Ctrl-C, termination and a closed terminal reach each process once, so that training saves a checkpoint; then
+    KeyboardInterrupt goes on.
     """
     pending, running, failures = deque(tasks), dict[Device, _Running](), list[Failure]()
     news = time.monotonic() + _NEWS_S
-    with _terminated_as_interrupt():
+    with stopped_by_signals():
         try:
             while pending or running:
                 for device in devices:
@@ -157,23 +157,6 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]], show: Show) -> None:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-@contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """Termination and a closed terminal stop the children too."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    kinds = (signal.SIGTERM, signal.SIGHUP)
-    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 def _last_line(log: Path) -> str:

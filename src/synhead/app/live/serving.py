@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from synhead.app.console import remark, say
-from synhead.app.listening import listen
+from synhead.app.listening import listen, serve_until_stopped
 from synhead.app.live.limits import LiveLimits
 from synhead.app.live.router import PAGE, LiveModel, live_router
 from synhead.config import ConfigError
@@ -67,4 +67,4 @@ def serve(animator: Animator, about: LiveModel, *, host: str, port: int) -> None
                 style="yellow",
             )
         remark("stop with Ctrl-C")
-        server_of(live_application(lambda: animator, limits, about, hosts), limits).run(sockets=[listener])
+        serve_until_stopped(server_of(live_application(lambda: animator, limits, about, hosts), limits), listener)

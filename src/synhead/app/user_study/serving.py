@@ -5,7 +5,7 @@ from __future__ import annotations
 import uvicorn
 
 from synhead.app.console import remark, say
-from synhead.app.listening import listen
+from synhead.app.listening import listen, serve_until_stopped
 from synhead.app.user_study.material import Material
 from synhead.app.user_study.pages import Design
 from synhead.app.user_study.server import Study, web_application
@@ -26,4 +26,5 @@ def serve(material: Material, design: Design, storage: Storage, *, host: str, po
         if host not in _LOCAL:
             remark("note: everybody who reaches this address can take part; there is no encryption", style="yellow")
         remark("stop with Ctrl-C: answers are saved page by page")
-        uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False)).run(sockets=[listener])
+        config = uvicorn.Config(application, log_level="warning", access_log=False)
+        serve_until_stopped(uvicorn.Server(config), listener)

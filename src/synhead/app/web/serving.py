@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import APIRouter
 
 from synhead.app.console import remark, say
-from synhead.app.listening import LOCAL, listen
+from synhead.app.listening import LOCAL, listen, serve_until_stopped
 from synhead.app.live.limits import LiveLimits
 from synhead.app.web.api import Identity
 from synhead.app.web.application import web_application
@@ -92,7 +92,7 @@ def serve_web(
             timeout_graceful_shutdown=GOODBYE_S,
         )
         signal.signal(signal.SIGTERM, _stop)
-        uvicorn.Server(config).run(sockets=[listener])
+        serve_until_stopped(uvicorn.Server(config), listener)
 
 
 def _names(doors: Doors) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -55,10 +57,11 @@ def connected(options: RayOptions) -> Iterator[ModuleType]:
     import ray  # noqa: PLC0415 - needs the extra, and its settings before it
 
     try:
-        if options.address is None:
-            _start(ray, options)
-        else:
-            _join(ray, options.address)
+        with _termination_kept():
+            if options.address is None:
+                _start(ray, options)
+            else:
+                _join(ray, options.address)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = "on this machine" if options.address is None else f"at {options.address}"
         raise ClusterError(f"no Ray cluster {where}: {one_line(error).rstrip('.')}; {_REMEDY}") from error
@@ -66,6 +69,19 @@ def connected(options: RayOptions) -> Iterator[ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _termination_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself and ends with other exit codes; what was arranged for it before holds afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 _REMEDY = (

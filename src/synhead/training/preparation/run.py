@@ -146,11 +146,13 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _heed_only_the_parent() -> None:
-    """Ctrl-C reaches the whole group of processes; the parent decides, and ends a worker by SIGTERM.
+    """Ctrl-C and a closed terminal reach all processes of a group; the parent decides, and ends a worker by SIGTERM.
 
     The worker leaves through its ``finally`` blocks, so that no half-written clip stays.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
 
 
