@@ -266,10 +266,18 @@ def test_devices():
     assert select_device("cpu").type == "cpu"
     with pytest.raises(ConfigError, match="choose"):
         select_device("abacus")
-    with pytest.raises(ConfigError, match="choose auto or cpu"):
+    with pytest.raises(ConfigError, match="choose auto or one of: cpu"):
         select_device("cuda:99")
     assert select_precision("auto", torch.device("cpu")) == "fp32"
     assert select_precision("bf16", torch.device("cpu")) == "bf16"
+
+
+@pytest.mark.parametrize("name", ["mps", "xpu", "meta", "hpu", "vulkan", "mtia"])
+def test_devices_that_only_torch_knows(name):
+    if torch.accelerator.is_available() and torch.accelerator.current_accelerator().type == name:
+        pytest.skip(f"{name} computes here")
+    with pytest.raises(ConfigError, match=f"device {name} is not available here; choose auto or one of: cpu"):
+        select_device(name)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"motion": "sideways"}, {"fit": "squeeze"}])

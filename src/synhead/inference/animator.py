@@ -214,16 +214,35 @@ def _one_ahead(engine: OverlappingEngine, source: SourceFeatures, moved: Iterabl
 
 
 def select_device(name: str) -> torch.device:
-    """``auto``: the first GPU, else the CPU. Raises ConfigError if the named device is not there."""
+    """``auto``: the first GPU, else the CPU. Raises ConfigError, which names those that are there, for another one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:<number>") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {name} is not available here; choose auto or cpu")
+        raise ConfigError(f"unknown device {name!r}; choose auto or one of: {', '.join(_devices())}") from error
+    if not _usable(device):
+        raise ConfigError(f"device {name} is not available here; choose auto or one of: {', '.join(_devices())}")
     return device
+
+
+def _usable(device: torch.device) -> bool:
+    """Whether it computes here: torch knows the names of many devices that this machine, or its own build, lacks."""
+    if device.type == "cpu":
+        return True
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    try:
+        return bool((torch.ones(1, device=device) + 1).item() == 2)
+    except Exception:  # each kind fails in its own way
+        return False
+
+
+def _devices() -> list[str]:
+    """Names of what computes here."""
+    found = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    other = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found if other is None or other.type == "cuda" else [*found, other.type]
 
 
 def select_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
