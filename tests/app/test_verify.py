@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from synhead.provenance.credentials import config_folder
 from synhead.provenance.marker import Marker, default_marker
@@ -33,6 +35,35 @@ def test_trusted_signers_are_said_to_be(run: Run, tmp_path: Path, name: str) -> 
     assert finished.code == 0
     assert "trusted through" in finished.out
     assert "NOT" not in finished.out
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
+@pytest.mark.parametrize("form", ["der", "utf8", "latin1", "bom"])
+def test_trusted_certificates_as_they_come(run: Run, tmp_path: Path, name: str, form: str) -> None:
+    """DER, and PEM with comments by people who do not write ASCII alone."""
+    write(tmp_path / name, default_marker())
+    pem = (config_folder() / "test-signer.pem").read_bytes()
+    root = x509.load_pem_x509_certificates(pem)[-1]
+    content = {
+        "der": root.public_bytes(Encoding.DER),
+        "utf8": "# Aussteller: Grün, 北京\n".encode() + pem,
+        "latin1": "# Aussteller: Grün\r\n".encode("latin-1") + pem,
+        "bom": b"\xef\xbb\xbf" + pem,
+    }
+    (tmp_path / "trusted").write_bytes(content[form])
+    finished = run("verify", tmp_path / name, "--trust", tmp_path / "trusted")
+    assert (finished.code, finished.err) == (0, "")
+    assert "trusted through" in finished.out
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x30\x82 no certificate", "Grüße".encode(), b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERT"]
+)
+def test_what_is_no_certificate_is_refused(run: Run, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "trusted").write_bytes(content)
+    finished = run("verify", write(tmp_path / "a.webm", default_marker()), "--trust", tmp_path / "trusted")
+    assert finished.code == 2
+    assert finished.err.startswith(f"error: {tmp_path / 'trusted'} holds no certificate in PEM or DER; convert")
 
 
 def test_unmarked_files_end_with_one(run: Run, tmp_path: Path) -> None:

@@ -28,15 +28,18 @@ def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Output of Synhead, or a folder of its PNGs.")],
     trust: Annotated[
         Path | None,
-        typer.Option(metavar="PEM", help="Certificates of signers or issuers you trust.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="Certificates (PEM or DER) of signers or issuers you trust.", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Read the mark that says a file is generated. Exit code 0: marked and intact; 1: no mark, or it does not hold."""
     from synhead.data.files import check_input
+    from synhead.provenance.certificates import read_anchors
     from synhead.provenance.verify import verify_file
 
-    anchors = None if trust is None else check_input(trust).read_bytes()
+    anchors = None if trust is None else read_anchors(check_input(trust))
     verdicts = [verify_file(check_input(path), anchors=anchors) for path in files_of(file)]
     if as_json:
         say(json.dumps(facts(file, verdicts), indent=2))
@@ -99,6 +102,6 @@ def signer_line(verdict: Verdict) -> str | None:
     if verdict.trusted:
         return f"{verdict.signer}, trusted through the certificates you gave"
     return (
-        f"{verdict.signer}, NOT trusted: no certificate you trust vouches for it (--trust PEM). "
+        f"{verdict.signer}, NOT trusted: no certificate you trust vouches for it (--trust FILE). "
         "It shows that the file is unchanged since it was marked, not who marked it"
     )

@@ -39,7 +39,8 @@ class Verdict:
 
 
 def verify_file(path: Path, *, anchors: bytes | None = None) -> Verdict:
-    """Check the mark of one file. ``anchors``: PEM certificates of trusted issuers; none are built in.
+    """Check the mark of one file. ``anchors``: PEM certificates of trusted issuers, of ASCII alone as ``read_anchors``
+    gives them; none are built in.
 
     Raises ProvenanceError if the file cannot be read, or what it takes to check it is not installed.
     """
