@@ -72,10 +72,9 @@ def test_rows(step):
     assert [image.shape for image in (plain, side, without_driver)] == [(32, 64, 3), (32, 160, 3), (32, 128, 3)]
 
 
-def test_a_label_that_does_not_fit(step):
-    composition = Composition(Layout(pasted=False, label="words " * 40), (64, 32))
+def test_a_label_that_does_not_fit_is_told_before_there_are_pictures():
     with pytest.raises(ProvenanceError, match="too long"):
-        composition.compose(step)
+        Composition(Layout(pasted=False, label="words " * 40), (64, 32))
 
 
 def test_what_is_larger_than_its_crop():

@@ -45,7 +45,10 @@ class Layout:
 
 
 class Composition:
-    """Puts frames of one ``size`` (width, height) together. A photograph is reduced once."""
+    """Puts frames of one ``size`` (width, height) together. A photograph is reduced once.
+
+    Raises ProvenanceError for a label that does not fit.
+    """
 
     def __init__(self, layout: Layout, size: tuple[int, int]) -> None:
         self.size = size
@@ -56,7 +59,7 @@ class Composition:
         self._canvas: RgbImage | None = None
 
     def compose(self, step: Step) -> RgbImage:
-        """The picture of one frame; it is overwritten with the next one. ProvenanceError for a label too long."""
+        """The picture of one frame; it is overwritten with the next one."""
         picture = self._paste(step) if self._layout.pasted else self._row(step)
         return picture if self._label is None else self._label.apply(picture)
 

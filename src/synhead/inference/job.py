@@ -10,6 +10,8 @@ from synhead.config import ConfigError
 from synhead.data.codecs import CodecChoice
 from synhead.faces.framing import Framing
 from synhead.inference.retargeting import Strengths
+from synhead.provenance.errors import ProvenanceError
+from synhead.provenance.label import check_text
 
 __all__ = ["AnimationJob", "OutputOptions"]
 
@@ -45,6 +47,11 @@ class OutputOptions:
             raise ConfigError("a row of squares has no picture to paste back into; choose side by side or paste back")
         if self.max_side is not None and self.max_side < MIN_SIDE_LIMIT_PX:
             raise ConfigError(f"max side {self.max_side} must be {MIN_SIDE_LIMIT_PX} pixels or more")
+        if self.label is not None:
+            try:
+                check_text(self.label)
+            except ProvenanceError as error:
+                raise ConfigError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
