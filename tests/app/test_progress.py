@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
+import pytest
+from rich.console import Console
+
+from synhead.app import progress as bars
 from synhead.app.progress import MAX_BARS, BatchProgress, FrameProgress
 
 
@@ -32,3 +38,18 @@ def test_a_bar_a_job_as_far_as_there_is_room() -> None:
     progress.begin("later", "another")
     names = [task.description for task in progress._progress.tasks]
     assert ("job 3" in names, "another" in names, len(names)) == (False, True, MAX_BARS + 1)
+
+
+@pytest.mark.parametrize("kind", ["frames", "batch"])
+def test_names_are_shown_as_they_are(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not as what rich would make of them."""
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    monkeypatch.setattr(bars, "remarks", lambda: terminal)
+    name = "my :smile: [red] take.mp4"
+    if kind == "frames":
+        with FrameProgress(name) as progress:
+            progress.update(1, 2)
+    else:
+        with BatchProgress() as batch:
+            batch.begin("mark", name)
+    assert name in terminal.file.getvalue()

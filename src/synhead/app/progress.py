@@ -43,7 +43,7 @@ class FrameProgress:
     def __init__(self, label: str) -> None:
         self._label = self._shown = label
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("frames"),
@@ -87,7 +87,7 @@ class BatchProgress:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}  ETA"),
@@ -133,7 +133,7 @@ class ClipProgress:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("videos  {task.fields[found]}  ETA"),

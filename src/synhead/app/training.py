@@ -235,7 +235,7 @@ def _display(fabric: Fabric) -> Iterator[Callable[[Progress], None]]:
     if not remarks().is_terminal:
         yield lambda progress: remark(f"iteration {progress.iteration}/{progress.iterations}  {_summary(progress)}")
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[summary]}"))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[summary]}"))
     with Bar(*columns, console=remarks()) as bar:
         task = bar.add_task("starting", total=None, summary="")
 
