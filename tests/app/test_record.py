@@ -72,6 +72,7 @@ def test_the_engine_is_the_users_choice(run: Run, media: Path, tmp_path: Path, e
         ("driving.mp4", "m.mp4", (), "safetensors"),
         ("driving.mp4", "no/m.safetensors", (), "create it"),
         ("driving.mp4", "m.safetensors", ("--reference", 99), "0 to 4"),
+        ("driving.mp4", "m.safetensors", ("--face", "all"), "choose largest, leftmost or one number"),
     ],
 )
 def test_errors_are_one_line(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from synhead.config import ConfigError
 from synhead.data.errors import MediaError
 from synhead.data.video import VideoWriter, probe, read_frame, read_frames
 from synhead.faces.analyzer import FaceError
@@ -147,9 +148,21 @@ def test_damaged_frames_are_counted(model, tmp_path):
     assert (len(found.template), found.skipped) == (10, 2)
 
 
-def test_a_reference_that_is_not_there(model, clip):
-    with pytest.raises(TemplateError, match="0 to 6"):
-        record_video(animator(model), clip, reference=COUNT)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_reference_that_is_not_there_is_told_before_the_passes(model, clip, tmp_path, suffix):
+    """Also where the container does not count its frames."""
+    driving = clip if suffix == ".mp4" else write_clip(tmp_path / "clip.mkv", COUNT)
+    passes = []
+    with pytest.raises(MediaError, match="0 to 6"):
+        record_video(animator(model), driving, reference=99, clock=Clock(looking=lambda *told: passes.append(told)))
+    assert passes == []
+    assert record_video(animator(model), driving, reference=COUNT - 1).template.reference == COUNT - 1
+
+
+@pytest.mark.parametrize("face", ["all", "0,1"])
+def test_a_template_is_of_one_face(model, clip, face):
+    with pytest.raises(ConfigError, match="of one face: choose"):
+        record_video(animator(model), clip, framing=Framing(face=face))
 
 
 class Found:

@@ -18,6 +18,7 @@ from synhead.inference.job import AnimationJob
 from synhead.inference.recording import record_video
 from synhead.inference.reference_choice import choose_reference
 from synhead.inference.scene import open_scene
+from synhead.inference.template import TemplateError
 from synhead.inference.template_file import write_template
 from tests.data.video_factory import write_clip
 from tests.faces.pictures import RedDetector, painted
@@ -88,6 +89,16 @@ def test_a_named_frame_is_taken(animator, tmp_path, driving):
     assert chosen(animator, tmp_path, driving, reference=3).reason == "driver frame 3, as named"
     with pytest.raises(MediaError, match="from 0 to 9"):
         chosen(animator, tmp_path, driving, reference=10)
+
+
+@pytest.mark.parametrize("kind", ["video", "template"])
+def test_a_named_frame_that_is_not_there_is_told_before_faces_are_looked_for(
+    animator, tmp_path, driving, monkeypatch, kind
+):
+    given = driving if kind == "video" else template(animator, tmp_path, driving, framing=Framing())
+    monkeypatch.setattr(footage, "open_detector", lambda: pytest.fail("a detector was opened"))
+    with pytest.raises((MediaError, TemplateError), match="from 0 to 9"):
+        chosen(animator, tmp_path, given, reference=10)
 
 
 def test_without_faces_the_first(animator, tmp_path, driving):

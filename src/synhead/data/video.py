@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synhead.data.errors import MediaError
-from synhead.data.video_reader import Frame, VideoInfo, VideoReader, probe, read_frame, read_frames
+from synhead.data.video_reader import Frame, VideoInfo, VideoReader, check_frame, probe, read_frame, read_frames
 from synhead.data.video_writer import VIDEO_SUFFIXES, VideoWriter
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "VideoInfo",
     "VideoReader",
     "VideoWriter",
+    "check_frame",
     "probe",
     "read_frame",
     "read_frames",

@@ -81,6 +81,14 @@ def read_frame(path: Path, index: int, *, size: int | None = None, fit: Fit = "c
     raise MediaError(f"{path} has no frame {index}; choose one from 0 to {count}")
 
 
+def check_frame(path: Path, index: int) -> None:
+    """MediaError unless there is a frame of that index: quickly by the container's count, else by decoding up to it."""
+    with VideoReader(path) as reader:
+        if index < reader.declared:
+            return
+    read_frame(path, index)
+
+
 class VideoReader:
     """Iterates once over the frames of a video. A context manager; ``info`` is known from the start.
 
@@ -118,6 +126,11 @@ class VideoReader:
         """Release the file."""
         self._pictures.close()
         self._container.close()
+
+    @property
+    def declared(self) -> int:
+        """Frames as the container counts them, 0 if it does not (WebM, Matroska)."""
+        return self._stream.frames
 
     def __iter__(self) -> Iterator[Frame]:
         pictures = self.pictures()

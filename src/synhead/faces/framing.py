@@ -62,6 +62,12 @@ class Framing:
         return self.crop == "auto"
 
     @property
+    def one_face(self) -> bool:
+        """Whether it asks for a single square, as a driver has."""
+        choice = FaceChoice.parse(self.face)
+        return choice.policy != "all" and len(choice.indices) <= 1
+
+    @property
     def adjusts(self) -> bool:
         """Whether the square of the middle is not what is wanted where there is no face."""
         return self.box is not None or (self.scale, self.right, self.down) != (1.0, 0.0, 0.0)

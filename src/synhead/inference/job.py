@@ -74,5 +74,5 @@ class AnimationJob:
     options: OutputOptions = field(default_factory=OutputOptions)
 
     def __post_init__(self) -> None:
-        if len(self.driving_framing.face.split(",")) > 1 or self.driving_framing.face == "all":
+        if not self.driving_framing.one_face:
             raise ConfigError("one face drives: choose largest, leftmost or one number for the driver's face")

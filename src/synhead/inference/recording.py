@@ -10,10 +10,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from synhead.config import to_json
+from synhead.config import ConfigError, to_json
 from synhead.data.image import RgbImage
 from synhead.data.prefetch import prefetch
-from synhead.data.video import Frame
+from synhead.data.video import Frame, check_frame
 from synhead.faces.analyzer import FaceError
 from synhead.faces.framing import Framing
 from synhead.faces.mediapipe_backend import open_analyzer
@@ -53,11 +53,15 @@ def record_video(
 
     Memory grows with the clip: 360 MB for twenty minutes, until they are written; 80 MB without the faces.
     ``checkpoint``: what the user calls the weights. ``framing``: which square of the frames is looked at, by default
-    the middle. ``clock``: one that tells of both passes, or whose check may end the run. Raises MediaError for what is
-    no video, TemplateError for a reference that is not there.
+    the middle. ``clock``: one that tells of both passes, or whose check may end the run. Raises ConfigError for a
+    framing of several faces, MediaError for what is no video and, before the passes, for a reference that is not there.
     """
     fit = animator.options.fit
     framing, clock = framing or Framing(crop="center"), clock or Clock()
+    if not framing.one_face:
+        raise ConfigError("a template holds the motion of one face: choose largest, leftmost or one number")
+    if isinstance(reference, int):
+        check_frame(driving, reference)
     with ExitStack() as stack:
         detector, problem = detector_if_there(stack) if framing.wants_faces else (None, "")
         shape = Shape(size=animator.image_size, fit=fit)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from synhead.data.image import RgbImage
+from synhead.data.video import check_frame
 from synhead.faces.framing import Framing
 from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
@@ -17,6 +18,7 @@ from synhead.inference.footage import Footage, Shape, detector_if_there, faceles
 from synhead.inference.job import AnimationJob
 from synhead.inference.report import CropFact, Spans, spans
 from synhead.inference.sources import Photo, is_larger, open_source, reduction
+from synhead.inference.template import MotionTemplate
 from synhead.inference.template_file import is_template, read_template
 
 __all__ = ["Scene", "open_scene"]
@@ -104,8 +106,10 @@ class Scene:
 def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitStack) -> Scene:
     """Open both files with ``stack`` and find the faces.
 
-    Raises MediaError or TemplateError for files that cannot be used, FaceError where the source shows no face.
+    Raises MediaError or TemplateError for files that cannot be used and a named frame that is not there, FaceError
+    where the source shows no face.
     """
+    template = _checked_driver(animator, job)
     detector, problem = detector_if_there(stack) if _wants_faces(job) else (None, "")
     wanted = job.options.paste_back
     may_paste = wanted == "always" or (wanted == "auto" and job.framing.crop != "center")
@@ -113,15 +117,29 @@ def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitS
     shape = replace(square, whole=may_paste and not job.options.side_by_side)
     source = open_source(job.source, job.framing, shape, detector, clock, stack)
     driver: VideoDriver | TemplateDriver
-    if is_template(job.driving):
-        template = read_template(job.driving)
-        template.check_model(animator.fingerprint, name=str(job.driving))
+    if template is not None:
         driver = TemplateDriver(template)
     else:
         driver = VideoDriver(framed_footage(job.driving, job.driving_framing, square, detector, clock, stack), stack)
     pasted = shape.whole and (wanted == "always" or _is_worth_pasting(source, job.framing))
     scene = Scene(source, driver, pasted, (problem,) if problem else ())
     return replace(scene, warnings=(*scene.warnings, *_told(scene)))
+
+
+def _checked_driver(animator: Animator, job: AnimationJob) -> MotionTemplate | None:
+    """The template, if one drives. What does not fit, or a named frame that is not there, is told before the passes
+    through the videos, which may take minutes.
+    """
+    named = job.reference if animator.options.motion == "relative" else None
+    if not is_template(job.driving):
+        if named is not None:
+            check_frame(job.driving, named)
+        return None
+    template = read_template(job.driving)
+    template.check_model(animator.fingerprint, name=str(job.driving))
+    if named is not None:
+        template.frame(named)
+    return template
 
 
 def _wants_faces(job: AnimationJob) -> bool:
