@@ -130,6 +130,7 @@ def test_bad_media_gives_one_line_and_no_output(run: Run, case: str, media: Path
         (("--preset", "tiny", "--crop-shift", "a,b"), ("a,b", "RIGHT,DOWN")),
         (("--preset", "tiny", "--reference", "-3"), ("-3", "auto")),
         (("--preset", "tiny", "--multiplier", "9"), ("9", "5")),
+        (("--preset", "tiny", "--crf", "60"), ("crf 60", "0 (best) to 51")),
         (("--preset", "tiny", "--label", "生成AI"), ("生 成", "without them")),
     ],
 )

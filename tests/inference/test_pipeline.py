@@ -1,19 +1,25 @@
 import itertools
 import threading
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from PIL import Image
 
 from synhead.data.errors import MediaError
 from synhead.data.image import fit_image
 from synhead.data.video import VideoReader, probe, read_frames
 from synhead.faces.framing import Framing
+from synhead.inference import pipeline
 from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.inference.job import AnimationJob, OutputOptions
 from synhead.inference.pipeline import animate_video as animate_job
+from synhead.provenance import credentials
+from synhead.provenance.errors import ProvenanceError
 from synhead.types import Keypoints
 from tests.data.video_factory import (
     NTSC,
@@ -148,6 +154,37 @@ def test_reference_frame_out_of_range(light, face, tmp_path, index):
     with pytest.raises(MediaError, match="from 0 to 8"):
         animate_video(light, face, driving, tmp_path / "out.mp4", reference=index)
     assert names(tmp_path) == {"d.mp4", "face.png"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("out.mp4", {"codec": "vp9"}, "take no vp9"),
+        ("out.mp4", {"crf": 60}, "crf 60 is out of range"),
+        ("out.mp4", {"certificate": Path("none.pem"), "key": Path("none.pem")}, "none.pem cannot be read"),
+        ("out.mp4", "root", "certificate"),
+        ("out", "root", "certificate"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_told_before_any_work(light, face, tmp_path, monkeypatch, name, options, told):
+    if options == "root":
+        options = signer_of_certificates_alone(tmp_path)
+    driving = write_clip(tmp_path / "d.mp4", 3)
+    before = names(tmp_path)
+    monkeypatch.setattr(pipeline, "open_scene", lambda *_: pytest.fail("the work has begun"))
+    with pytest.raises((MediaError, ProvenanceError), match=told):
+        animate_video(light, face, driving, tmp_path / name, **options)
+    assert names(tmp_path) == before
+
+
+def signer_of_certificates_alone(folder: Path) -> dict[str, Path]:
+    """C2PA refuses it, but only when there is something to sign."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = credentials._name("root")
+    own = credentials._certificate(name, key.public_key(), name, key, authority=True)
+    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "cert.pem").write_bytes(own.public_bytes(Encoding.PEM))
+    return {"certificate": folder / "cert.pem", "key": folder / "key.pem"}
 
 
 def test_without_sound(light, face, tmp_path):

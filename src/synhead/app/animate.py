@@ -124,10 +124,9 @@ def animate(
     from synhead.inference.animator import AnimatorOptions
     from synhead.inference.clock import Clock
     from synhead.inference.job import AnimationJob, OutputOptions
-    from synhead.inference.pipeline import animate_video, check_paths
+    from synhead.inference.pipeline import animate_video, check_job
     from synhead.inference.retargeting import Strengths
 
-    check_paths((portrait, driving), output)
     options = AnimatorOptions(
         motion=motion,
         adapt_scale=adapt_scale,
@@ -155,6 +154,7 @@ def animate(
             key=sign_key,
         ),
     )
+    check_job(job)
     chosen = EngineChoice(name=engine, graph=graph)
     animator, loaded = load_animator(
         choose(checkpoint, preset), device=device, precision=precision, options=options, engine=chosen

@@ -30,7 +30,7 @@ from synhead.provenance.marker import default_marker
 from synhead.provenance.statement import Statement
 from synhead.types import Keypoints
 
-__all__ = ["AnimationJob", "AnimationReport", "Progress", "animate_video", "check_paths"]
+__all__ = ["AnimationJob", "AnimationReport", "Progress", "animate_video", "check_job", "check_paths"]
 
 Progress = Callable[[int, int | None], None]
 
@@ -51,10 +51,10 @@ def animate_video(
     For a photograph the output has the driver's timestamps and frame rate, for a source video its own. Memory does not
     grow with the length. An error or Ctrl-C leaves nothing behind and an earlier output untouched. ``progress`` is
     called with the number of frames written and their expected total (None if unknown). ``statement``: what the mark
-    says of the model. ``clock``: one that tells of the passes before, or whose check may end the run. Raises MediaError
-    before any work for bad inputs and outputs, FaceError where no face is found.
+    says of the model. ``clock``: one that tells of the passes before, or whose check may end the run. Raises what
+    :func:`check_job` does before any work, FaceError where no face is found.
     """
-    check_paths((job.source, job.driving), job.output)
+    check_job(job)
     clock, frames = clock or Clock(), 0
     with ExitStack() as stack:
         scene = open_scene(animator, job, clock, stack)
@@ -122,6 +122,17 @@ def _report(animator: Animator, scene: Scene, reference: Reference, written: _Wr
         warnings=(*scene.warnings, *reference.warnings, *written.warnings),
         seconds=seconds,
     )
+
+
+def check_job(job: AnimationJob) -> None:
+    """What would only fail at the end is told before any work: raises MediaError for wrong paths and for a codec or
+    quality that the output cannot have, ProvenanceError for a signer whose mark would not hold.
+    """
+    check_paths((job.source, job.driving), job.output)
+    options = job.options
+    spec = OutputSpec(rate=Fraction(1), size=(2, 2), marking=None, codec=options.codec, crf=options.crf)
+    open_output(job.output, spec)
+    default_marker(certificate=options.certificate, key=options.key).check(job.output)
 
 
 def check_paths(inputs: tuple[Path, ...], output: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from synhead.config.version import version
 from synhead.provenance import extras
@@ -78,6 +82,14 @@ def sign_file(path: Path, statement: Statement, credentials: Credentials) -> Non
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
         thread.submit(_sign, path, statement, credentials).result()
+
+
+def try_signer(credentials: Credentials) -> None:
+    """Sign a small picture: a signer whose marks would not hold is told before the work. Raises ProvenanceError."""
+    with suppress(OSError), tempfile.TemporaryDirectory(prefix="synhead-") as folder:  # without room the end will tell
+        trial = Path(folder) / "trial.png"
+        Image.new("RGB", (16, 16)).save(trial)
+        sign_file(trial, Statement(), credentials)
 
 
 def _sign(path: Path, statement: Statement, credentials: Credentials) -> None:
