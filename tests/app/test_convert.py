@@ -22,11 +22,19 @@ def _tiny_preset(name: str) -> ModelConfig:
 def test_there_and_back(run: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(official, "preset", _tiny_preset)
     published, again = tmp_path / "published", tmp_path / "again"
-    assert run("convert", tiny, "--to-official", "-o", published).code == 0
+    finished = run("convert", tiny, "--to-official", "-o", published)
+    assert (finished.code, finished.err) == (0, "")
     generator, estimator = published / "net_g.pth", published / "net_motion_estimator.pth"
     finished = run("convert", generator, estimator, "-o", again)
     assert finished.code == 0, finished.err
     assert (again / "model.safetensors").read_bytes() == (tiny / "model.safetensors").read_bytes()
+
+
+def test_what_is_lost_is_told(run: Run, tiny: Path, tmp_path: Path) -> None:
+    finished = run("convert", tiny, "--to-official", "-o", tmp_path)
+    assert finished.code == 0
+    assert "not the published model" in finished.err
+    assert "feature_widths" in finished.err
 
 
 @pytest.mark.parametrize("given", [("one.pth",), ("a.pth", "b.pth", "c.pth"), ("a", "b", "--to-official")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -67,6 +68,25 @@ def test_export_and_read_again(published, tmp_path):
     official.export(folder, tmp_path / "g.pth", tmp_path / "m.pth")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["g.pth", "m.pth", "tiny"]
     assert official.read_pth(tmp_path / "m.pth", ("params",)).keys() == read(published)[1].keys()
+
+
+def test_what_the_published_form_cannot_hold_is_named():
+    assert official.lost(preset("paper")) == ()
+    assert official.lost(replace(preset("paper"), lid_gain=1.5)) == ("lid_gain",)
+    assert official.lost(preset("base")) == (
+        "decoder.mask.weight",
+        "decoder.mask.bias",
+        "feature_widths",
+        "keypoints.count",
+        "keypoints.detail",
+        "keypoints.hourglass.max_width",
+        "coarse_motion.hourglass.width",
+        "coarse_motion.hourglass.max_width",
+        "motion.refine_width",
+        "appearance.width",
+        "appearance.heads",
+        "blend",
+    )
 
 
 def test_missing_and_unexpected_names_are_named(published):

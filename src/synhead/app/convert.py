@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from synhead.app.console import say
+from synhead.app.console import remark, say
 from synhead.config import ConfigError
 
 GENERATOR_FILE = "net_g.pth"
@@ -28,17 +28,24 @@ def convert(
         bool, typer.Option("--to-official", help=f"Write {GENERATOR_FILE} and {ESTIMATOR_FILE} instead.")
     ] = False,
 ) -> None:
-    """Convert published weights to a checkpoint folder, or back. No code inside a file is ever run."""
+    """Convert published weights to a checkpoint folder, or the published model back. No code in a file is ever run."""
     if to_official and len(inputs) != 1:
         raise ConfigError("--to-official takes one folder: synhead convert CHECKPOINT --to-official -o DIR")
     if not to_official and len(inputs) != 2:
         raise ConfigError("two files are needed: synhead convert NET_G NET_MOTION -o DIR")
     from synhead.weights import official  # heavy imports wait until a command runs
+    from synhead.weights.checkpoint import read_info
 
     if to_official:
         output.mkdir(parents=True, exist_ok=True)
         official.export(inputs[0], output / GENERATOR_FILE, output / ESTIMATOR_FILE)
         say(f"{output / GENERATOR_FILE} and {output / ESTIMATOR_FILE}: written in the published form")
+        if lost := official.lost(read_info(inputs[0]).model):
+            remark(
+                "note: this is not the published model, and neither the authors' code nor synhead convert can make it "
+                f"of these files, which have no place for {', '.join(lost)}; keep {inputs[0]}",
+                style="yellow",
+            )
     else:
         official.convert(inputs[0], inputs[1], output)
         say(f"{output}: converted; try: synhead animate PORTRAIT DRIVING -o out.mp4 --checkpoint {output}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
@@ -125,6 +127,29 @@ def name_map(config: ModelConfig, network: Network) -> dict[str, str]:
     return mapped
 
 
+def lost(config: ModelConfig) -> tuple[str, ...]:
+    """What the published form has no place for: names of tensors, then options in which ``config`` is not the published
+    model (``paper``) and of which the files say nothing. Empty: both directions of the conversion are exact.
+    """
+    with torch.device("meta"):
+        names = list(TalkingHead(config).state_dict())
+    placed = {*name_map(config, "generator").values(), *name_map(config, "motion_estimator").values()}
+    published = preset("paper")
+    given = replace(config, name=published.name)
+    return (*(name for name in names if name not in placed), *_different(asdict(given), asdict(published)))
+
+
+def _different(given: Mapping[str, object], published: Mapping[str, object], above: str = "") -> list[str]:
+    found: list[str] = []
+    for name, value in given.items():
+        theirs = published[name]
+        if isinstance(value, Mapping) and isinstance(theirs, Mapping):
+            found += _different(value, theirs, f"{above}{name}.")
+        elif value != theirs:
+            found.append(f"{above}{name}")
+    return found
+
+
 def _their_name(prefix: str, rest: str) -> str:
     if not rest:
         return prefix
@@ -205,7 +230,10 @@ def convert(net_g: Path, net_motion_estimator: Path, out: Path) -> Path:
 
 
 def export(directory: Path, net_g: Path, net_motion_estimator: Path) -> None:
-    """Our checkpoint directory back to the two published .pth files; neither is replaced before both are written."""
+    """Our checkpoint directory back to the two published .pth files; neither is replaced before both are written.
+
+    In float32, the averaged weights under both names of the generator's. See :func:`lost` for what is left out.
+    """
     model = checkpoint.load(directory)
     generator = to_official(model, "generator")
     outputs = (
