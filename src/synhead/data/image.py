@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from synhead.data.colour import to_srgb
 from synhead.data.errors import MediaError
 from synhead.data.files import check_input, check_output, replacing
 from synhead.types import NDArray
@@ -29,7 +30,7 @@ BACKGROUND = (255, 255, 255)
 
 
 def read_image(path: Path) -> RgbImage:
-    """The image upright (EXIF orientation applied) as 8-bit RGB.
+    """The image upright (EXIF orientation applied) as 8-bit sRGB (an embedded ICC profile applied).
 
     Transparency is composited on white; 16-bit and floating-point greys are scaled, not clipped; of an animation the
     first frame is taken. Raises MediaError for what is no image, is damaged, smaller than 16 px or larger than 120 MP.
@@ -123,15 +124,18 @@ def check_size(name: Path | str, width: int, height: int, *, max_pixels: int = M
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
-        return Image.fromarray(_scaled_grey(np.array(image, dtype=np.float32), (65535.0,))).convert("RGB")
+        return to_srgb(Image.fromarray(_scaled_grey(np.array(image, dtype=np.float32), (65535.0,))), profile)
     if image.mode == "F":
-        return Image.fromarray(_scaled_grey(np.array(image), (1.0, 255.0, 65535.0))).convert("RGB")
+        return to_srgb(Image.fromarray(_scaled_grey(np.array(image), (1.0, 255.0, 65535.0))), profile)
     if image.has_transparency_data:
-        overlay = image.convert("RGBA")
-        background = Image.new("RGBA", overlay.size, BACKGROUND)
-        return Image.alpha_composite(background, overlay).convert("RGB")
-    return image.convert("RGB")
+        grey = image.mode in ("1", "L", "LA")
+        overlay = image.convert("LA" if grey else "RGBA")
+        colours = to_srgb(overlay.convert("L" if grey else "RGB"), profile)
+        colours.putalpha(overlay.getchannel("A"))
+        return Image.alpha_composite(Image.new("RGBA", colours.size, BACKGROUND), colours).convert("RGB")
+    return to_srgb(image, profile)
 
 
 def _scaled_grey(
