@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from synhead.data.image import RgbImage, read_image
 from synhead.data.outputs import OutputSpec, open_output
-from synhead.data.video import VideoReader
+from synhead.data.video import Frame, VideoReader
 from synhead.faces.crops import Crop, extract
 from synhead.inference.job import AnimationJob
 from synhead.inference.report import AnimationReport
@@ -36,12 +37,15 @@ def write_beside(
         result = stack.enter_context(VideoReader(job.output))
         height = min(MAX_HEIGHT_PX, result.info.height)
         portrait = _fitted(_shown(read_image(job.source), report), height)
-        drivers = _pictures(job.driving, height, stack)
-        rows = (
-            (frame, np.concatenate([portrait, *next(drivers), _fitted(frame.image, height)], axis=1))
-            for frame in result
-        )
-        first, row = next(rows)
+        driver = _Driver(job.driving, height, stack)
+        frames = iter(result)
+        first = next(frames)
+
+        def row_of(frame: Frame) -> RgbImage:
+            shown = driver.at(frame.time - first.time)
+            return np.concatenate([portrait, *shown, _fitted(frame.image, height)], axis=1)
+
+        row = row_of(first)
         spec = OutputSpec(
             rate=result.info.rate,
             size=(row.shape[1], row.shape[0]),
@@ -52,9 +56,9 @@ def write_beside(
         )
         output = stack.enter_context(open_output(target, spec))
         output.write(row, time=first.time, duration=first.duration)
-        for frame, row in rows:
+        for frame in frames:
             check()
-            output.write(row, time=frame.time, duration=frame.duration)
+            output.write(row_of(frame), time=frame.time, duration=frame.duration)
 
 
 def _shown(portrait: RgbImage, report: AnimationReport) -> RgbImage:
@@ -64,15 +68,25 @@ def _shown(portrait: RgbImage, report: AnimationReport) -> RgbImage:
     return np.concatenate([extract(portrait, crop, report.size[1]) for crop in crops], axis=1)
 
 
-def _pictures(driving: Path, height: int, stack: ExitStack) -> Iterator[list[RgbImage]]:
-    """The driver's picture for each frame, the last one again if there are no more; none of a template."""
-    shown: list[RgbImage] = []
-    if not is_template(driving):
-        for frame in stack.enter_context(VideoReader(driving)):
-            shown = [_fitted(frame.image, height)]
-            yield shown
-    while True:
-        yield shown
+class _Driver:
+    """The driver's picture nearest in time to each of the result, which may leave frames out, as GIF does; the last one
+    again if there are no more; none of a template."""
+
+    def __init__(self, driving: Path, height: int, stack: ExitStack) -> None:
+        self._height = height
+        self._frames = iter(()) if is_template(driving) else iter(stack.enter_context(VideoReader(driving)))
+        self._now, self._next = next(self._frames, None), next(self._frames, None)
+        self._origin = Fraction(0) if self._now is None else self._now.time
+        self._shown: list[RgbImage] = []
+
+    def at(self, moment: Fraction) -> list[RgbImage]:
+        """``moment``: seconds since the first frame; from call to call it grows."""
+        before, moment = self._now, moment + self._origin
+        while self._now and self._next and abs(self._next.time - moment) < abs(self._now.time - moment):
+            self._now, self._next = self._next, next(self._frames, None)
+        if self._now is not None and (not self._shown or self._now is not before):
+            self._shown = [_fitted(self._now.image, self._height)]
+        return self._shown
 
 
 def _fitted(image: RgbImage, height: int) -> RgbImage:
