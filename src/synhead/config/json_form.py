@@ -26,7 +26,7 @@ def from_json(kind: type[ConfigT], text: str) -> ConfigT:
     """Inverse of :func:`to_json`. Unknown and ill-typed fields raise ConfigError naming them."""
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of thousands of digits, or brackets, too
         raise ConfigError(f"not JSON: {error}") from error
     return _build(kind, data, kind.__name__)
 
@@ -66,7 +66,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911
         require(isinstance(value, list), f"{where}: expected a list, got {value!r}")
         return tuple(_convert(args[0], item, where) for item in value)
     if hint is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ConfigError(f"{where}: a number of {len(str(value))} digits is too large") from error
     if hint is Path:
         require(isinstance(value, str), f"{where}: expected a path, got {value!r}")
         return Path(value)

@@ -56,6 +56,9 @@ def test_what_is_no_message_is_refused(message: bytes) -> None:
         {"number": 1, "time": "now"},
         {"number": 1, "time": float("nan")},
         {"number": 1, "time": float("inf")},
+        {"number": 1, "time": 10**400},
+        {"number": 1, "time": -(10**400)},
+        {"number": 10**400, "time": 1},
         {"number": 1, "time": False},
     ],
 )
@@ -71,6 +74,8 @@ def test_frames_have_a_number_and_a_time(header: dict[str, object]) -> None:
         ({"crop": "all"}, "crop"),
         ({"multiplier": 100}, "multiplier"),
         ({"multiplier": float("nan")}, "multiplier"),
+        ({"multiplier": 10**400}, "multiplier.*too large"),
+        ({"smooth": -(10**400)}, "smooth.*too large"),
         ({"smooth": -1}, "smooth"),
         ({"label": "x" * 100}, "label"),
         ({"label": 5}, "label"),

@@ -60,9 +60,10 @@ def read_frame(message: bytes) -> FrameMessage:
     number, time = header.get("number"), header.get("time")
     if type(number) is not int or not 0 <= number < 2**53:
         raise _bad(f"the frame's number {str(number)[:40]!r} is no whole number from 0")
-    if type(time) not in (int, float) or not isinstance(time, (int, float)) or not math.isfinite(time):
-        raise _bad(f"the frame's time {str(time)[:40]!r} is no number")
-    return FrameMessage(number, float(time), jpeg)
+    seconds = _finite(time)
+    if seconds is None:
+        raise _bad(f"the frame's time {str(time)[:40]!r} is no number that a clock could show")
+    return FrameMessage(number, seconds, jpeg)
 
 
 def read_command(text: str) -> str:
@@ -77,6 +78,16 @@ def error_text(error: LiveError, number: int | None = None) -> str:
     """As JSON. ``number``: of the frame that it is about, if the session goes on."""
     told = {"type": "error", "code": error.code, "message": error.message, "remedy": error.remedy}
     return json.dumps(told if number is None else {**told, "number": number})
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:  # whole numbers have no end in JSON
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _object(text: bytes) -> dict[str, object]:
