@@ -112,3 +112,22 @@ def test_other_hosts_and_scripts_are_kept_out(client) -> None:
     headers = client.get("/").headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("join", r'{"code": "\ud800"}'),
+        ("join", '{"code": NaN}'),
+        ("join", f'{{"code": {"1" * 400}}}'),
+        ("answer", '{"code": "abc", "page": "x", "rankings": {}, "seconds": NaN}'),
+        ("answer", '{"code": "abc", "page": "x", "rankings": {}, "seconds": 1e999}'),
+        ("answer", f'{{"code": "abc", "page": "x", "rankings": {{}}, "seconds": 1{"0" * 400}}}'),
+        ("answer", r'{"code": "abc", "page": "\ud800", "rankings": {}, "seconds": 1}'),
+        ("answer", r'{"code": "abc", "page": "x", "rankings": {"\ud800": ["\ud800"]}, "seconds": 1}'),
+    ],
+)
+def test_numbers_and_words_that_cannot_be_are_refused(client, path: str, body: str) -> None:
+    response = client.post(f"/api/{path}", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 422
+    assert response.json()["detail"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -30,6 +31,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _CODE = r"^[A-Za-z0-9_-]{3,40}$"
+_TOKEN = r"^[A-Za-z0-9_-]{1,64}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Answer(BaseModel):
     """One page's answer: tokens by question, best first."""
 
     code: str = Field(pattern=_CODE)
-    page: str = Field(max_length=64)
+    page: str = Field(pattern=_TOKEN)
     rankings: dict[str, list[str]]
     seconds: float = Field(ge=0, le=1e6)
 
@@ -63,6 +65,7 @@ def web_application(study: Study, hosts: tuple[str, ...] = ("127.0.0.1", "localh
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     web.middleware("http")(_with_headers)
     web.add_exception_handler(StudyError, _refuse)
+    web.add_exception_handler(RequestValidationError, _refuse_form)
     _add_page(web)
     _add_media(web, study)
 
@@ -149,3 +152,10 @@ async def _with_headers(request: Request, call_next: Callable[[Request], Awaitab
 def _refuse(request: Request, error: Exception) -> JSONResponse:
     del request
     return JSONResponse({"detail": str(error)}, status_code=422)
+
+
+def _refuse_form(request: Request, error: Exception) -> JSONResponse:
+    """Without what was sent, which FastAPI would repeat: not all of it can be written as JSON again."""
+    del request
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    return JSONResponse({"detail": [{key: each[key] for key in ("type", "loc", "msg")} for each in found]}, 422)
