@@ -37,6 +37,8 @@ HEADER = "synhead.motion"
 DTYPES = {"position": "F32", "jacobian": "F32", "times": "I64", "durations": "I64"}
 FACE_DTYPES = {"face_points": "I16", "face_measures": "F64"}
 MAX_INTEGER = 2**63 - 1
+MAX_RATE_PART = 2**31 - 1
+"""Of numerator and denominator, as FFmpeg has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +195,10 @@ def _fractions(pairs: Tensor) -> tuple[Fraction, ...]:
 def _fraction(text: str) -> Fraction:
     """``30000/1001`` or ``25``. Fraction itself would also take 1e999999999, and compute it."""
     numerator, _, denominator = text.partition("/")
-    return Fraction(int(numerator), int(denominator or 1))
+    found = Fraction(int(numerator), int(denominator or 1))
+    if max(found.numerator, found.denominator) > MAX_RATE_PART:
+        raise ValueError("a rate or time base of too many digits")
+    return found
 
 
 def _content(header: Header, tensors: dict[str, Tensor]) -> str:
