@@ -203,6 +203,7 @@ def test_the_page_and_nothing_else_is_served(client) -> None:
         assert client.get(PAGE + name).status_code == 200
     for path in ("/live/router.py", "/live/..%2frouter.py", "/docs", "/openapi.json"):
         assert client.get(path).status_code == 404
+    assert client.head(PAGE).headers == client.get(PAGE).headers
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
     assert "//" not in page.text.replace("<!doctype", "").replace("http://", "x"), "nothing from elsewhere"
 

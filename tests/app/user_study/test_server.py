@@ -131,3 +131,12 @@ def test_numbers_and_words_that_cannot_be_are_refused(client, path: str, body: s
     response = client.post(f"/api/{path}", content=body, headers={"content-type": "application/json"})
     assert response.status_code == 422
     assert response.json()["detail"]
+
+
+def test_head_is_answered_as_get_without_a_body(client) -> None:
+    state = join(client)
+    video = f"/video/{state['page']['videos'][0]['token']}"
+    for path, headers in (("/", {}), ("/study.js", {}), (video, {}), (video, {"Range": "bytes=5-9"}), ("/video/x", {})):
+        got, head = client.get(path, headers=headers), client.head(path, headers=headers)
+        assert (head.status_code, head.headers, head.content) == (got.status_code, got.headers, b"")
+    assert client.head("/api/join").status_code == 405

@@ -68,6 +68,9 @@ def test_ranges_and_the_name_of_a_download(serve: Serve, media: Path) -> None:
         assert (refused.status_code, "Range header" in refused.json()["detail"]) == (code, True)
         assert refused.headers.get("content-range") == (f"bytes */{len(whole.content)}" if code == 416 else None)
     assert whole.headers["content-disposition"] == f'attachment; filename="synhead-{status["id"][:8]}.mp4"'
+    for headers in ({}, {"Range": "bytes=10-19"}, {"Range": "bytes=5-1"}):
+        got, head = (ask(address, headers=headers) for ask in (server.client.get, server.client.head))
+        assert (head.status_code, head.headers, head.content) == (got.status_code, got.headers, b"")
     missing = server.client.get(f"/api/v1/jobs/{status['id']}/side-by-side")
     assert missing.status_code == 404
     assert "side_by_side" in missing.json()["detail"]
@@ -197,6 +200,14 @@ def test_facts(serve: Serve) -> None:
         answer = server.client.get(path)
         assert (answer.status_code, "openapi.json" in answer.json()["detail"]) == (404, True)
     assert "other methods" in server.client.put("/api/v1/jobs").json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/", "/web.js", "/api/v1/health", "/api/v1/options", "/api/v1/openapi.json", "/none"])
+def test_head_is_answered_as_get_without_a_body(serve: Serve, path: str) -> None:
+    client = serve().client
+    got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.headers, head.content) == (got.status_code, got.headers, b"")
+    assert got.status_code == (404 if path == "/none" else 200)
 
 
 def test_a_job_ends_with_an_error_and_a_fault_says_so(serve: Serve, media: Path) -> None:

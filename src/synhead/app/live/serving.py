@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from synhead.app.console import remark, say
+from synhead.app.heads import Heads
 from synhead.app.listening import listen, serve_until_stopped
 from synhead.app.live.limits import LiveLimits
 from synhead.app.live.router import PAGE, LiveModel, live_router
@@ -31,6 +32,7 @@ def live_application(
     """``hosts``: names under which the page may be asked for; others are refused (against DNS rebinding)."""
     web = FastAPI(title="Synhead live", docs_url=None, redoc_url=None, openapi_url=None)
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    web.add_middleware(Heads)
     web.include_router(live_router(animator_provider, limits, about))
 
     @web.get("/")

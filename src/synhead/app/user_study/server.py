@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from synhead.app.bodies import SmallBodies
+from synhead.app.heads import Heads, StoredFile
 from synhead.app.user_study.material import IMAGE_TYPES, MEDIA_TYPES, Material
 from synhead.app.user_study.pages import QUESTIONS, Design
 from synhead.app.user_study.storage import OpenPage, Storage, StudyError
@@ -64,6 +65,7 @@ def web_application(study: Study, hosts: tuple[str, ...] = ("127.0.0.1", "localh
     web.add_middleware(SmallBodies)
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     web.middleware("http")(_with_headers)
+    web.add_middleware(Heads)
     web.add_exception_handler(StudyError, _refuse)
     web.add_exception_handler(RequestValidationError, _refuse_form)
     _add_page(web)
@@ -120,7 +122,7 @@ def _add_media(web: FastAPI, study: Study) -> None:
 
 def _media(path: Path) -> FileResponse:
     kind = MEDIA_TYPES[path.suffix.lower()]
-    return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+    return StoredFile(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
 
 def _state(study: Study, code: str) -> dict[str, object]:

@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 
 from synhead.app.bodies import SmallBodies
+from synhead.app.heads import Heads
 from synhead.app.web.api import API, UPLOADS, Identity, api_router
 from synhead.app.web.desk import Desk
 from synhead.app.web.page import page_router
@@ -54,4 +55,5 @@ def web_application(
         web.include_router(router)
     web.add_middleware(SmallBodies, but=UPLOADS)
     web.add_middleware(Gate, hosts=hosts, sessions=sessions)
+    web.add_middleware(Heads)
     return web

@@ -8,12 +8,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from synhead.app.errors import explain
+from synhead.app.heads import StoredFile
 
 __all__ = ["FAULT", "Problem", "RangedFile", "RefusedError", "add_handlers", "answers", "listed", "plain", "renamed"]
 
@@ -57,7 +58,7 @@ class RefusedError(Exception):
         return JSONResponse({"detail": self.detail}, status_code=self.status, headers=headers)
 
 
-class RangedFile(FileResponse):
+class RangedFile(StoredFile):
     """A file; ranges that cannot be served are told as a Problem, which Starlette tells in plain words."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
