@@ -13,10 +13,7 @@ from synhead.config import ConfigError
 if TYPE_CHECKING:
     import uvicorn
 
-__all__ = ["LOCAL", "listen", "serve_until_stopped"]
-
-LOCAL = ("127.0.0.1", "localhost", "::1")
-"""Addresses that nobody but this machine reaches."""
+__all__ = ["listen", "serve_until_stopped"]
 
 
 def listen(host: str, port: int) -> socket.socket:

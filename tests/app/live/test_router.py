@@ -20,7 +20,7 @@ from synhead.app.live.conversation import Studio, converse
 from synhead.app.live.limits import LiveLimits
 from synhead.app.live.protocol import pack, unpack
 from synhead.app.live.router import PAGE, SOCKET, LiveModel
-from synhead.app.live.serving import live_application, server_of
+from synhead.app.live.serving import live_application, serve, server_of
 from synhead.config import ConfigError
 from synhead.inference.animator import Animator
 from synhead.provenance.statement import Statement
@@ -206,6 +206,15 @@ def test_the_page_and_nothing_else_is_served(client) -> None:
     assert client.head(PAGE).headers == client.get(PAGE).headers
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
     assert "//" not in page.text.replace("<!doctype", "").replace("http://", "x"), "nothing from elsewhere"
+
+
+def test_the_address_that_is_told_is_one_that_a_browser_takes(animator: Animator, monkeypatch, capsys) -> None:
+    """As far as listening on ::1, which nobody else reaches."""
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    serve(animator, LiveModel(), host="::1", port=0)
+    told = capsys.readouterr()
+    assert told.out.startswith("http://[::1]:")
+    assert "everybody" not in told.err
 
 
 # ---- a real server, and a client that does not wait

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from synhead.app.user_study import serving
 from synhead.app.user_study.material import Material
 from synhead.app.user_study.pages import QUESTIONS, Design
 from synhead.app.user_study.server import Study, web_application
@@ -140,3 +141,14 @@ def test_head_is_answered_as_get_without_a_body(client) -> None:
         got, head = client.get(path, headers=headers), client.head(path, headers=headers)
         assert (head.status_code, head.headers, head.content) == (got.status_code, got.headers, b"")
     assert client.head("/api/join").status_code == 405
+
+
+def test_the_address_that_is_told_is_one_that_a_browser_takes(
+    material: Material, tmp_path, monkeypatch, capsys
+) -> None:
+    """As far as listening on ::1, which nobody else reaches."""
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    serving.serve(material, Design(), Storage(tmp_path / "a.sqlite"), host="::1", port=0)
+    told = capsys.readouterr()
+    assert told.out.startswith("http://[::1]:")
+    assert "everybody" not in told.err

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from synhead.app.web.security import LOCAL_HOSTS
+from synhead.app.hosts import LOCAL_HOSTS
 from synhead.app.web.serving import Doors, _names
 from tests.app.web.hostile import BOUNDARY, form
 from tests.data.video_factory import write_clip

@@ -8,10 +8,10 @@ from importlib.util import find_spec
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from synhead.app.console import remark, say
 from synhead.app.heads import Heads
+from synhead.app.hosts import LOCAL, LOCAL_HOSTS, KnownHosts, address, served_hosts
 from synhead.app.listening import listen, serve_until_stopped
 from synhead.app.live.limits import LiveLimits
 from synhead.app.live.router import PAGE, LiveModel, live_router
@@ -20,18 +20,16 @@ from synhead.inference.animator import Animator
 
 __all__ = ["live_application", "serve", "server_of"]
 
-_LOCAL = ("127.0.0.1", "localhost")
-
 
 def live_application(
     animator_provider: Callable[[], Animator],
     limits: LiveLimits | None = None,
     about: LiveModel | None = None,
-    hosts: tuple[str, ...] = _LOCAL,
+    hosts: tuple[str, ...] = LOCAL_HOSTS,
 ) -> FastAPI:
     """``hosts``: names under which the page may be asked for; others are refused (against DNS rebinding)."""
     web = FastAPI(title="Synhead live", docs_url=None, redoc_url=None, openapi_url=None)
-    web.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    web.add_middleware(KnownHosts, hosts=hosts)
     web.add_middleware(Heads)
     web.include_router(live_router(animator_provider, limits, about))
 
@@ -59,10 +57,10 @@ def serve(animator: Animator, about: LiveModel, *, host: str, port: int) -> None
     if find_spec("websockets") is None:  # without it uvicorn serves the page, and refuses its connection
         raise ConfigError("the live page needs websockets; pip install 'synhead[live]'")
     limits = LiveLimits()
-    hosts = _LOCAL if host in _LOCAL else ("*",)
+    hosts = served_hosts(host)
     with listen(host, port) as listener:
-        say(f"http://{host}:{listener.getsockname()[1]}{PAGE}")
-        if host not in _LOCAL:
+        say(address(host, listener.getsockname()[1], PAGE))
+        if host not in LOCAL:
             remark(
                 "note: everybody who reaches this address can use it; browsers give their camera only to pages over "
                 "https, so put a proxy with a certificate before it",

@@ -12,10 +12,10 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from synhead.app.bodies import SmallBodies
 from synhead.app.heads import Heads, StoredFile
+from synhead.app.hosts import LOCAL_HOSTS, KnownHosts
 from synhead.app.user_study.material import IMAGE_TYPES, MEDIA_TYPES, Material
 from synhead.app.user_study.pages import QUESTIONS, Design
 from synhead.app.user_study.storage import OpenPage, Storage, StudyError
@@ -59,11 +59,11 @@ class Answer(BaseModel):
     seconds: float = Field(ge=0, le=1e6)
 
 
-def web_application(study: Study, hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> FastAPI:
+def web_application(study: Study, hosts: tuple[str, ...] = LOCAL_HOSTS) -> FastAPI:
     """``hosts``: names under which the page may be asked for; others are refused (against DNS rebinding)."""
     web = FastAPI(title="Synhead study", docs_url=None, redoc_url=None, openapi_url=None)
     web.add_middleware(SmallBodies)
-    web.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    web.add_middleware(KnownHosts, hosts=hosts)
     web.middleware("http")(_with_headers)
     web.add_middleware(Heads)
     web.add_exception_handler(StudyError, _refuse)

@@ -10,11 +10,12 @@ from fastapi import APIRouter, FastAPI
 
 from synhead.app.bodies import SmallBodies
 from synhead.app.heads import Heads
+from synhead.app.hosts import LOCAL_HOSTS
 from synhead.app.web.api import API, UPLOADS, Identity, api_router
 from synhead.app.web.desk import Desk
 from synhead.app.web.page import page_router
 from synhead.app.web.problems import add_handlers
-from synhead.app.web.security import LOCAL_HOSTS, Gate, Sessions
+from synhead.app.web.security import Gate, Sessions
 from synhead.config.version import version
 
 __all__ = ["web_application"]

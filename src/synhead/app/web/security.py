@@ -15,11 +15,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from synhead.app.hosts import host_name
 from synhead.app.web.problems import RefusedError
 
-__all__ = ["COOKIE", "LOCAL_HOSTS", "OPEN_PATHS", "Gate", "Sessions"]
+__all__ = ["COOKIE", "OPEN_PATHS", "Gate", "Sessions"]
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 COOKIE = "synhead_session"
 SESSION_S = 12 * 3600.0
 MAX_SESSIONS = 1000
@@ -117,7 +117,7 @@ class Gate:
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "").lower()
-        if "*" not in self.hosts and _name(host) not in self.hosts:
+        if "*" not in self.hosts and host_name(host) not in self.hosts:
             raise RefusedError(403, "this host name is not served here; see --allow-host")
         changes = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
@@ -150,13 +150,6 @@ def _guarded(send: Send) -> Send:
         await send(message)
 
     return with_headers
-
-
-def _name(host: str) -> str:
-    """A host header without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
 
 
 def _secret(authorization: str) -> str:

@@ -13,13 +13,14 @@ import uvicorn
 from fastapi import APIRouter
 
 from synhead.app.console import remark, say
-from synhead.app.listening import LOCAL, listen, serve_until_stopped
+from synhead.app.hosts import LOCAL, LOCAL_HOSTS, address
+from synhead.app.listening import listen, serve_until_stopped
 from synhead.app.live.limits import LiveLimits
 from synhead.app.web.api import Identity
 from synhead.app.web.application import web_application
 from synhead.app.web.desk import Desk
 from synhead.app.web.limits import Limits
-from synhead.app.web.security import LOCAL_HOSTS, Sessions
+from synhead.app.web.security import Sessions
 from synhead.app.web.service import Service
 from synhead.app.web.templates import gather
 from synhead.app.web.work import runner
@@ -104,8 +105,7 @@ def _names(doors: Doors) -> tuple[str, ...]:
 
 
 def _tell(doors: Doors, port: int) -> None:
-    shown = f"[{doors.host}]" if ":" in doors.host else doors.host
-    say(f"http://{shown}:{port}/")
+    say(address(doors.host, port))
     if doors.host not in LOCAL:
         who = "everybody who has the password" if doors.password else "everybody who reaches this address"
         remark(f"note: {who} can use this server; there is no encryption", style="yellow")
