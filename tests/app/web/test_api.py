@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import threading
@@ -160,6 +161,41 @@ def test_an_upload_that_is_cancelled_while_it_is_checked_never_runs(
             assert time.monotonic() < until, "its files were kept"
             time.sleep(0.02)
     assert not ran
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("full", ["portrait", "driver", "options"])
+def test_a_full_disk_is_told_and_nothing_is_left(
+    serve: Serve, media: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """What fits the buffer fails as the file is closed, the rest as it is written."""
+    really = Path.open
+
+    def opened(path: Path, mode: str = "r", **options: object):
+        if (path.name, mode) == (full, "xb"):
+            path.touch()
+            return really(Path("/dev/full"), "wb")
+        return really(path, mode, **options)
+
+    server = serve()
+    monkeypatch.setattr(Path, "open", opened)
+    for path in ("jobs", "preview"):
+        fields = {"portrait": bytes(100_000), "options": b"{}", **({"driving": bytes(10)} if path == "jobs" else {})}
+        answer = server.client.post(f"/api/v1/{path}", files=fields)
+        if full != "driver" or path == "jobs":
+            assert (answer.status_code, "disk is full" in answer.json()["detail"]) == (507, True)
+        assert list(server.service.workspace.root.iterdir()) == []
+    assert server.service.counts() == (0, 0)
+
+
+def test_a_disk_too_full_for_a_folder_is_told(serve: Serve, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mkdir(path: Path, mode: int = 0o777) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    server = serve()
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    answer = server.send(media)
+    assert (answer.status_code, "disk is full" in answer.json()["detail"]) == (507, True)
 
 
 def test_a_preview_keeps_nothing(serve: Serve, media: Path) -> None:

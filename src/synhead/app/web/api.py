@@ -58,7 +58,7 @@ def _add_jobs(router: APIRouter, desk: Desk) -> None:
         "/jobs",
         status_code=202,
         response_model=JobStatus,
-        responses=answers(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        responses=answers(400, 401, 403, 408, 413, 415, 422, 429, 503, 507),
         openapi_extra=_form(portrait=True, driving=True),
         tags=["jobs"],
     )
@@ -85,7 +85,7 @@ def _add_jobs(router: APIRouter, desk: Desk) -> None:
     @router.post(
         "/preview",
         response_model=Preview,
-        responses=answers(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        responses=answers(400, 401, 403, 408, 413, 415, 422, 429, 503, 507),
         openapi_extra=_form(portrait=True, driving=False),
         tags=["facts"],
     )

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from synhead.app.web.contents import check_driving, check_portrait
 from synhead.app.web.limits import OPTIONS_BYTES, Limits
 from synhead.app.web.multipart import Part, read_form
-from synhead.app.web.problems import FAULT, RefusedError, plain
+from synhead.app.web.problems import FAULT, RefusedError, plain, room
 from synhead.app.web.schemas import JobOptions, Preview
 from synhead.app.web.service import RETRY_AFTER_S, Service, Snapshot
 from synhead.app.web.sketch import sketch
@@ -39,7 +39,7 @@ class Desk:
     async def job(self, request: Request) -> Snapshot:
         """Take in a job. Raises RefusedError."""
         limits = self.service.limits
-        with self._turn(), self.service.reserve() as folder:
+        with self._turn(), room(), self.service.reserve() as folder:
             parts = {
                 **_portrait_parts(folder, limits),
                 "driving": Part(folder / "driver", limits.driving_bytes),
@@ -58,7 +58,7 @@ class Desk:
     async def preview(self, request: Request) -> Preview:
         """Look at a portrait; nothing of it is kept. Raises RefusedError."""
         limits = self.service.limits
-        with self._turn(), self.service.workspace.scratch() as folder:
+        with self._turn(), room(), self.service.workspace.scratch() as folder:
             came = await read_form(request, _portrait_parts(folder, limits), limits)
             if "portrait" not in came:
                 raise RefusedError(422, "no portrait came; send a picture in the field portrait")

@@ -42,7 +42,7 @@ class Part:
 async def read_form(request: Request, parts: Mapping[str, Part], limits: Limits) -> frozenset[str]:
     """Write the fields of a form to their files; returns which came. Names of files are not looked at.
 
-    Raises RefusedError for unknown and repeated fields, for what is too large, too slow, cut off or no form.
+    Raises RefusedError for unknown and repeated fields, for what is too large, too slow, cut off or no form; OSError.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
@@ -64,7 +64,7 @@ async def read_form(request: Request, parts: Mapping[str, Part], limits: Limits)
     except FormParserError as error:
         await _drain(chunks)
         raise RefusedError(400, BROKEN) from error
-    except RefusedError:
+    except (RefusedError, OSError):
         await _drain(chunks)
         raise
     except ClientDisconnect as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,22 @@ from starlette.types import Message, Receive, Scope, Send
 from synhead.app.errors import explain
 from synhead.app.heads import StoredFile
 
-__all__ = ["FAULT", "Problem", "RangedFile", "RefusedError", "add_handlers", "answers", "listed", "plain", "renamed"]
+__all__ = [
+    "FAULT",
+    "Problem",
+    "RangedFile",
+    "RefusedError",
+    "add_handlers",
+    "answers",
+    "listed",
+    "plain",
+    "renamed",
+    "room",
+]
 
 FAULT = "a fault of the program; the server's log has more, please report it"
 MAX_LISTED = 5
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _WORDS = {
     400: "the request is not understood; send it as /api/v1/openapi.json describes it",
     401: "the password is needed; send it as Basic or Bearer authorization, or sign in on the page",
@@ -34,6 +49,7 @@ _WORDS = {
     422: "something that was sent cannot be used; the message says what",
     429: "too many attempts; wait as Retry-After says",
     503: "the server is busy; wait as Retry-After says",
+    507: "the server's disk is full; try again later, or have space made on it",
 }
 
 
@@ -76,6 +92,17 @@ class RangedFile(StoredFile):
             answer = JSONResponse({"detail": _WORDS[416]}, status_code=refused[0]["status"])
             answer.raw_headers += [pair for pair in refused[0]["headers"] if pair[0] == b"content-range"]
             await answer(scope, receive, send)
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """A full disk, while something that was sent is written, is told as such: raises RefusedError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise RefusedError(507, _WORDS[507]) from error
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
