@@ -50,6 +50,25 @@ def test_a_participant_answers_page_by_page_and_comes_back(client) -> None:
     assert join(client, code=state["code"])["page"] is None
 
 
+def test_a_code_that_is_typed_in_capitals_or_without_hyphens_is_the_same(client) -> None:
+    first = join(client)
+    second = answer(client, first).json()
+    assert len(first["code"]) == 17
+    for typed in (first["code"].upper(), first["code"].replace("-", "")):
+        assert join(client, code=typed) == second
+
+
+def test_codes_of_before_go_on(client, study: Study) -> None:
+    """Six digits, or whatever was agreed, also where it looks like one of today's typed in another way."""
+    for old in ("161e23", "K7FQ2MWDX9HBTRS", "k7fq2mwdx9hbtrs"):
+        state = join(client, code=old)
+        assert (state["code"], state["page"]["number"]) == (old, 0)
+        assert answer(client, state).json()["page"]["number"] == 1
+        assert join(client, code=old)["page"]["number"] == 1
+    assert study.storage.knows("161e23")
+    assert not study.storage.knows("k7fq2-mwdx9-hbtrs")
+
+
 def test_nothing_sent_names_a_system_or_a_file(client, study: Study) -> None:
     state = join(client)
     sent = []

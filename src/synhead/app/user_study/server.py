@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel, Field
 from synhead.app.bodies import SmallBodies
 from synhead.app.heads import Heads, StoredFile
 from synhead.app.hosts import LOCAL_HOSTS, KnownHosts
+from synhead.app.user_study.codes import new_code, respelled
 from synhead.app.user_study.material import IMAGE_TYPES, MEDIA_TYPES, Material
 from synhead.app.user_study.pages import QUESTIONS, Design
 from synhead.app.user_study.storage import OpenPage, Storage, StudyError
@@ -74,7 +74,7 @@ def web_application(study: Study, hosts: tuple[str, ...] = LOCAL_HOSTS) -> FastA
     @web.post("/api/join")
     def join(joining: Joining) -> dict[str, object]:
         """A participant's code and next page."""
-        code = joining.code or secrets.token_hex(3)
+        code = new_code() if joining.code is None else _as_stored(study.storage, joining.code)
         study.storage.join(code, study.material.systems, study.material.examples, study.design)
         return _state(study, code)
 
@@ -85,6 +85,12 @@ def web_application(study: Study, hosts: tuple[str, ...] = LOCAL_HOSTS) -> FastA
         return _state(study, given.code)
 
     return web
+
+
+def _as_stored(storage: Storage, typed: str) -> str:
+    """Codes may be anything; what is known as it was typed is never taken for another."""
+    spelled = respelled(typed)
+    return spelled if spelled and not storage.knows(typed) and storage.knows(spelled) else typed
 
 
 def _add_page(web: FastAPI) -> None:

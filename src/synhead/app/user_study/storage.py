@@ -106,6 +106,11 @@ class Storage:
                 rows = [(secrets.token_urlsafe(12), cursor.lastrowid, i, s) for i, s in enumerate(page.systems)]
                 connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", rows)
 
+    def knows(self, code: str) -> bool:
+        """Whether a participant has this code."""
+        with self._open() as connection:
+            return connection.execute("SELECT 1 FROM participants WHERE code = ?", (code,)).fetchone() is not None
+
     def next_page(self, code: str) -> OpenPage | None:
         """The first page without an answer; None when all are done. Raises StudyError for an unknown code."""
         with self._open() as connection:
@@ -126,9 +131,9 @@ class Storage:
         Raises StudyError for a page of somebody else, or rankings that do not name each video once.
         """
         with self._open() as connection, _transaction(connection):
-            row = connection.execute("SELECT id, answered FROM pages WHERE token = ? AND code = ?", (page, code))
+            row = connection.execute("SELECT id, answered, code FROM pages WHERE token = ?", (page,))
             found = row.fetchone()
-            if found is None:
+            if found is None or not secrets.compare_digest(str(found[2]).encode(), code.encode()):
                 raise StudyError("this page is not one of yours; load it again")
             if found[1] is not None:
                 return
