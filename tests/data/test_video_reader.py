@@ -1,9 +1,10 @@
+import re
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 from video_factory import NTSC, Tone, damage, level, picture, set_display_matrix, write_clip
 
 from synhead.data.errors import MediaError
@@ -153,6 +154,63 @@ def test_moving_gif_is_a_video(tmp_path):
     assert [frame.time for frame in frames] == [0, Fraction(1, 25), Fraction(14, 100), Fraction(18, 100)]
 
 
+SHOWN_MS = [40, 100, 40, 200]
+MOVING = {"a.png": "PNG", "a.apng": "PNG", "a.webp": "WEBP", "a.avif": "AVIF"}
+
+
+def moving(path, *, count=4, durations=SHOWN_MS, **options):
+    """An animated picture whose levels count."""
+    images = [Image.fromarray(picture(i, 64, 48)) for i in range(count)]
+    kind = MOVING[path.name]
+    options |= {"WEBP": {"lossless": True}, "AVIF": {"quality": 95}}.get(kind, {})
+    images[0].save(path, kind, save_all=True, append_images=images[1:], duration=durations, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_animated_pictures_are_videos_with_their_own_durations(tmp_path, name):
+    if MOVING[name] == "AVIF" and not features.check("avif"):
+        pytest.skip("Pillow without AVIF")
+    path = moving(tmp_path / name)
+    with VideoReader(path) as reader:
+        info, frames = reader.info, list(reader)
+    assert [round(frame.time * 1000) for frame in frames] == [0, 40, 140, 180]
+    assert [round(frame.duration * 1000) for frame in frames][:3] == SHOWN_MS[:3]
+    assert [level(frame.image) for frame in frames] == [0, 1, 2, 3]
+    assert (info.width, info.height, info.has_audio) == (64, 48, False)
+    assert info.frames == (None if MOVING[name] == "PNG" else 4)  # FFmpeg does not say how many
+    assert frames[1].image[4, 4].tolist() == pytest.approx([220, 30, 30], abs=12)
+    assert level(read_frame(path, 2, size=32).image) == 2
+
+
+def test_animated_webp_lasts_as_browsers_show_it_and_lies_on_white(tmp_path):
+    """No time at all means a tenth of a second."""
+    clear = [Image.new("RGBA", (64, 64), (0, 0, 0, 0)), Image.new("RGBA", (64, 64), (0, 0, 0, 255))]
+    path = tmp_path / "a.webp"
+    clear[0].save(path, save_all=True, append_images=clear[1:], duration=[0, 30], lossless=True)
+    with VideoReader(path) as reader:
+        frames = list(reader)
+        assert reader.info.duration_s == pytest.approx(0.13)
+    assert [(frame.time, frame.duration) for frame in frames] == [
+        (0, Fraction(1, 10)),
+        (Fraction(1, 10), Fraction(3, 100)),
+    ]
+    assert [frame.image[9, 9].tolist() for frame in frames] == [[255] * 3, [0] * 3]
+
+
+def test_damaged_animated_webp(tmp_path):
+    path = moving(tmp_path / "a.webp", count=20, durations=40)
+    content = path.read_bytes()
+    third = [found.start() for found in re.finditer(b"ANMF", content)][2]
+    path.write_bytes(content[: third + 40] + bytes(30) + content[third + 70 :])
+    with VideoReader(path) as reader:
+        assert [level(frame.image) for frame in reader] == [0, 1]
+        assert reader.skipped == 18
+    path.write_bytes(content[: third + 20])
+    with pytest.raises(MediaError, match=r"a\.webp"):
+        probe(path)
+
+
 def media_bytes(tmp_path, **options) -> bytes:
     return write_clip(tmp_path / "whole.mp4", 40, **options).read_bytes()
 
@@ -207,7 +265,7 @@ def test_sound_alone_is_no_video(tmp_path):
         probe(path)
 
 
-@pytest.mark.parametrize("name", ["still.png", "still.jpg"])
+@pytest.mark.parametrize("name", ["still.png", "still.jpg", "still.webp"])
 def test_a_still_image_is_no_video(tmp_path, name):
     Image.new("RGB", (64, 64)).save(tmp_path / name)
     with pytest.raises(MediaError, match="swapped"):

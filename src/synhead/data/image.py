@@ -47,7 +47,7 @@ def decode_image(file: BufferedReader | BytesIO, name: str, *, max_pixels: int =
             with Image.open(file) as image:
                 check_size(name, *image.size, max_pixels=max_pixels)
                 upright = ImageOps.exif_transpose(image)
-                return np.array(_rgb(upright), dtype=np.uint8)
+                return np.array(opaque_srgb(upright, image.info.get("icc_profile")), dtype=np.uint8)
     except MediaError:
         raise
     except UnidentifiedImageError as error:
@@ -56,6 +56,21 @@ def decode_image(file: BufferedReader | BytesIO, name: str, *, max_pixels: int =
         raise MediaError(f"{name} has too many pixels; resize it below {max_pixels // 10**6} megapixels") from error
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         raise MediaError(f"{name} is damaged ({error}); export or download the image again") from error
+
+
+def opaque_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Any picture of Pillow's as 8-bit sRGB, by the ICC ``profile`` that belongs to it; transparency lies on white."""
+    if image.mode.startswith("I"):
+        return to_srgb(Image.fromarray(_scaled_grey(np.array(image, dtype=np.float32), (65535.0,))), profile)
+    if image.mode == "F":
+        return to_srgb(Image.fromarray(_scaled_grey(np.array(image), (1.0, 255.0, 65535.0))), profile)
+    if image.has_transparency_data:
+        grey = image.mode in ("1", "L", "LA")
+        overlay = image.convert("LA" if grey else "RGBA")
+        colours = to_srgb(overlay.convert("L" if grey else "RGB"), profile)
+        colours.putalpha(overlay.getchannel("A"))
+        return Image.alpha_composite(Image.new("RGBA", colours.size, BACKGROUND), colours).convert("RGB")
+    return to_srgb(image, profile)
 
 
 def write_image(path: Path, image: RgbImage) -> None:
@@ -121,21 +136,6 @@ def check_size(name: Path | str, width: int, height: int, *, max_pixels: int = M
         raise MediaError(f"{found}, a strip too narrow to show a face; crop it around the face")
     if width * height > max_pixels:
         raise MediaError(f"{found}; resize it below {max_pixels // 10**6} megapixels")
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I"):
-        return to_srgb(Image.fromarray(_scaled_grey(np.array(image, dtype=np.float32), (65535.0,))), profile)
-    if image.mode == "F":
-        return to_srgb(Image.fromarray(_scaled_grey(np.array(image), (1.0, 255.0, 65535.0))), profile)
-    if image.has_transparency_data:
-        grey = image.mode in ("1", "L", "LA")
-        overlay = image.convert("LA" if grey else "RGBA")
-        colours = to_srgb(overlay.convert("L" if grey else "RGB"), profile)
-        colours.putalpha(overlay.getchannel("A"))
-        return Image.alpha_composite(Image.new("RGBA", colours.size, BACKGROUND), colours).convert("RGB")
-    return to_srgb(image, profile)
 
 
 def _scaled_grey(

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
-import av
-import av.error
 import numpy as np
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 
-from synhead.data.container import AnyPacket, open_media
 from synhead.data.errors import MediaError
-from synhead.data.image import Fit, RgbImage, centre, check_size, fitted_size
+from synhead.data.files import check_input
+from synhead.data.image import Fit, RgbImage, centre, fitted_size
 from synhead.data.orientation import orientation
 from synhead.data.timeline import Clock
+from synhead.data.track import Track
+from synhead.data.webp_animation import WebpAnimation, webp_facts
 
-log = logging.getLogger(__name__)
-
-DEFAULT_RATE = Fraction(25)
-MAX_DEMUX_ERRORS = 16
 UNSPECIFIED_COLOURS = 2
 HD_HEIGHT_PX = 720
-STILL_BRANDS = frozenset({"avif", "heic", "heim", "heis", "heix", "mif1"})
-"""What photographs in MP4's container call themselves, HEIC and AVIF; sequences have other brands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +83,24 @@ def check_frame(path: Path, index: int) -> None:
 class VideoReader:
     """Iterates once over the frames of a video. A context manager; ``info`` is known from the start.
 
-    ``skipped`` counts what could not be decoded so far (the frame before it simply lasts longer), ``seconds`` the time
-    spent in reading. With ``size`` each frame is scaled as it is decoded, so full-size pictures are never kept.
+    A frame that cannot be decoded is left out: the one before it simply lasts longer. ``seconds``: spent in reading so
+    far. With ``size`` each frame is scaled as it is decoded, so full-size pictures are never kept.
     """
 
     def __init__(self, path: Path, *, size: int | None = None, fit: Fit = "crop") -> None:
-        self.path, self.skipped, self.seconds = path, 0, 0.0
+        self.path, self.seconds = path, 0.0
         self._size, self._fit = size, fit
         self._reformatter = VideoReformatter()
-        self._container = open_media(path)
+        animation = webp_facts(check_input(path))
+        self._source = Track(path) if animation is None else WebpAnimation(path, animation)
         try:
-            self._stream = self._select_stream()
-            self._pictures = self._decode()
-            first = next(self._pictures, None)
+            first = next(self._source.pictures(), None)
             if first is None:
                 raise MediaError(f"{path} has no frame that can be decoded; export or download it again")
             self._first: VideoFrame | None = first
             self.info = self._describe(first)
         except BaseException:
-            self._container.close()
+            self._source.close()
             raise
         self._clock = Clock(self.info.time_base, self.info.rate)
 
@@ -122,10 +112,14 @@ class VideoReader:
     ) -> None:
         self.close()
 
+    @property
+    def skipped(self) -> int:
+        """What could not be decoded so far."""
+        return self._source.skipped
+
     def close(self) -> None:
         """Release the file."""
-        self._pictures.close()
-        self._container.close()
+        self._source.close()
 
     @property
     def declared(self) -> int:
@@ -148,7 +142,7 @@ class VideoReader:
         if self._first is not None:
             first, self._first = self._first, None
             yield first
-        yield from self._pictures
+        yield from self._source.pictures()
 
     def frame(self, picture: VideoFrame) -> Frame:
         """A decoded frame as upright RGB of the wanted size, with its place in time. Call it in order of time."""
@@ -157,77 +151,23 @@ class VideoReader:
         moment = self._clock.stamp(None if picture.pts is None else picture.pts * tick)
         return Frame(image=self._convert(picture), time=moment, duration=duration)
 
-    def _select_stream(self) -> VideoStream:
-        streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
-            raise MediaError(f"{self.path} has no video track; give a video file such as MP4, MOV or WebM")
-        stream = streams[0]
-        kind = self._container.format.name
-        if kind.endswith("_pipe") or kind == "image2" or self._container.metadata.get("major_brand") in STILL_BRANDS:
-            raise MediaError(f"{self.path} is a still image; give a video here (are the two inputs swapped?)")
-        if stream.codec_context is None:
-            raise MediaError(f"{self.path} uses a video codec that cannot be decoded; convert it to H.264")
-        check_size(self.path, stream.codec_context.width, stream.codec_context.height)
-        stream.thread_type = "AUTO"
-        return stream
-
-    def _decode(self) -> Generator[VideoFrame, None, None]:
-        for packet in self._demux():
-            try:
-                pictures = packet.decode()
-            except av.error.EOFError:
-                return
-            except av.error.FFmpegError as error:
-                self._skip(error)
-                continue
-            for picture in pictures:
-                if picture.is_corrupt:
-                    self._skip("marked corrupt by the decoder")
-                else:
-                    yield picture
-
-    def _demux(self) -> Iterator[AnyPacket]:
-        """All packets of the stream, going on after damaged ones until nothing more comes."""
-        failures = 0
-        while failures < MAX_DEMUX_ERRORS:
-            try:
-                for packet in self._container.demux(self._stream):
-                    failures = 0 if packet.size else failures
-                    yield packet
-            except av.error.FFmpegError as error:
-                failures += 1
-                self._skip(error)
-            else:
-                return
-
-    def _skip(self, reason: object) -> None:
-        self.skipped += 1
-        log.warning("%s: skipped a damaged frame (%s)", self.path, reason)
-
     def _describe(self, first: VideoFrame) -> VideoInfo:
-        stream, container = self._stream, self._container
-        time_base = stream.time_base or Fraction(1, 90000)
-        rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
-        duration = None
-        if stream.duration:
-            duration = float(stream.duration * time_base)
-        elif container.duration:
-            duration = container.duration / av.time_base
+        source = self._source
+        rate, duration = source.rate, source.duration_s
         width, height = self._upright_size(first)
         return VideoInfo(
             width=width,
             height=height,
             rate=rate,
-            frames=stream.frames or (None if duration is None else max(1, round(duration * rate))),
+            frames=source.frames or (None if duration is None else max(1, round(duration * rate))),
             duration_s=duration,
-            has_audio=bool(container.streams.audio),
-            time_base=time_base,
+            has_audio=source.has_audio,
+            time_base=source.time_base,
         )
 
     def _shown_size(self, picture: VideoFrame) -> tuple[int, int]:
         """(width, height) with square pixels, before rotation."""
-        aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        return max(1, round(picture.width * aspect)), picture.height
+        return max(1, round(picture.width * self._source.aspect)), picture.height
 
     def _upright_size(self, picture: VideoFrame) -> tuple[int, int]:
         width, height = self._shown_size(picture)

@@ -6,9 +6,12 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from synhead.app.web import desk
 from synhead.app.web.contents import check_driving
@@ -119,6 +122,46 @@ def test_bad_options_are_refused_by_name(serve: Serve, media: Path, options: dic
     assert answer.status_code == 422
     assert part in answer.json()["detail"]
     assert list(server.service.workspace.root.iterdir()) == []
+
+
+def animated(kind: str, **options: object) -> bytes:
+    """Four pictures, noise so that nothing is found in them; 640 ms."""
+    noise = np.random.default_rng(1).integers(0, 256, (4, 72, 64, 3), dtype=np.uint8)
+    first, *rest = [Image.fromarray(each) for each in noise]
+    first.save(file := BytesIO(), kind, save_all=True, append_images=rest, duration=160, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "PNG", "GIF"])
+def test_animated_pictures_drive(serve: Serve, media: Path, kind: str) -> None:
+    done = []
+
+    def run(task, progress, check):
+        done.extend(frame.duration for frame in read_frames(task.job.driving))
+        raise ValueError("enough; stop here")
+
+    server = serve(run=run)
+    answer = server.send(media, driving=("d", animated(kind)))
+    assert answer.status_code == 202, answer.text
+    server.wait(answer.json()["id"])
+    assert [float(each) for each in done] == [0.16] * 4
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "PNG", "JPEG"])
+def test_still_pictures_do_not_drive(serve: Serve, media: Path, kind: str) -> None:
+    Image.new("RGB", (64, 64)).save(file := BytesIO(), kind)
+    answer = serve().send(media, driving=("d", file.getvalue()))
+    assert (answer.status_code, "still picture" in answer.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "PNG", "GIF"])
+@pytest.mark.parametrize("limits", [{"frames": 3}, {"seconds": 0.5}, {"video_pixels": 64 * 72 - 1}])
+def test_animated_pictures_are_no_longer_or_larger_than_videos(
+    serve: Serve, media: Path, kind: str, limits: dict[str, float]
+) -> None:
+    answer = serve(Limits(**limits)).send(media, driving=("d", animated(kind)))
+    words = {"frames": "more than 3 frames", "seconds": "more than 0.5 seconds", "video_pixels": "64 x 72 pixels"}
+    assert (answer.status_code, words[next(iter(limits))] in answer.json()["detail"]) == (422, True)
 
 
 def test_what_must_be_sent(serve: Serve, media: Path) -> None:

@@ -159,7 +159,10 @@ def _form(*, portrait: bool, driving: bool) -> dict[str, Any]:
     if portrait:
         fields["portrait"] = {**file, "description": "JPEG, PNG or WebP"}
     if driving:
-        fields["driving"] = {**file, "description": "MP4, MOV, WebM, MKV, AVI, GIF or a motion template"}
+        fields["driving"] = {
+            **file,
+            "description": "MP4, MOV, WebM, MKV, AVI, animated GIF, PNG or WebP, or a motion template",
+        }
         fields["template"] = {"type": "string", "description": "name of a template, instead of driving"}
     fields["options"] = JobOptions.model_json_schema()
     schema = {"type": "object", "properties": fields, "required": ["portrait"], "additionalProperties": False}

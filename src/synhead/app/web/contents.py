@@ -9,14 +9,15 @@ from typing import Literal
 
 import av.error
 from av.container import InputContainer
-from av.stream import Disposition
 from PIL import Image
 
 from synhead.app.web.limits import Limits
 from synhead.app.web.problems import RefusedError
 from synhead.data.container import open_media
 from synhead.data.image import RgbImage, read_image
+from synhead.data.track import picture_tracks
 from synhead.data.video import probe
+from synhead.data.webp_animation import TICK, webp_facts
 from synhead.inference.template_file import read_template
 
 __all__ = ["check_driving", "check_portrait"]
@@ -72,18 +73,40 @@ def check_driving(path: Path, limits: Limits) -> Path:
         template = read_template(path)
         _check_length(len(template), template.times[-1] + template.durations[-1] - template.times[0], limits)
         return path
-    if kind not in VIDEOS:
+    if kind in PICTURES:
+        path = path.rename(path.with_suffix(PICTURES[kind][0]))
+        _check_moving_picture(path, limits)
+    elif kind in VIDEOS:
+        suffix, name = VIDEOS[kind]
+        path = path.rename(path.with_suffix(suffix))
+        with open_media(path) as container:
+            if not container.format.name.startswith(name):
+                raise RefusedError(422, "the driver is several kinds of file at once; export it again as MP4")
+            _check_video(container, limits)
+    else:
         raise RefusedError(
-            422, "the driver is no video that can be used here; give MP4, MOV, WebM, MKV, AVI, GIF or a template"
+            422,
+            "the driver is no video that can be used here; give MP4, MOV, WebM, MKV, AVI, an animated GIF, PNG or "
+            "WebP, or a template",
         )
-    suffix, name = VIDEOS[kind]
-    path = path.rename(path.with_suffix(suffix))
-    with open_media(path) as container:
-        if not container.format.name.startswith(name):
-            raise RefusedError(422, "the driver is several kinds of file at once; export it again as MP4")
-        _check_video(container, limits)
     probe(path)
     return path
+
+
+def _check_moving_picture(path: Path, limits: Limits) -> None:
+    """PNG and WebP may move; JPEG does not."""
+    facts = webp_facts(path)
+    if facts is not None:
+        _check_area(facts.width, facts.height, limits)
+        _check_length(len(facts.durations), sum(facts.durations) * TICK, limits)
+        return
+    with open_media(path) as container:
+        if container.format.name != "apng":
+            raise RefusedError(
+                422,
+                "the driver is a still picture; give a video, or an animated GIF, PNG or WebP (are the two swapped?)",
+            )
+        _check_video(container, limits)
 
 
 def _resize(limits: Limits) -> str:
@@ -104,14 +127,10 @@ def _check_video(container: InputContainer, limits: Limits) -> None:
         raise RefusedError(
             422, f"the driver has {len(container.streams)} tracks; export it with one picture and one sound"
         )
-    streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+    streams = picture_tracks(container)
     if not streams or streams[0].codec_context is None:
         raise RefusedError(422, "the driver has no video track that can be decoded; export it as H.264 in MP4")
-    width, height = streams[0].codec_context.width, streams[0].codec_context.height
-    if width * height > limits.video_pixels:
-        raise RefusedError(
-            422, f"the driver has {width} x {height} pixels; export it below {limits.video_pixels / 1e6:.1f} megapixels"
-        )
+    _check_area(streams[0].codec_context.width, streams[0].codec_context.height, limits)
     unit = streams[0].time_base or Fraction(1, 90000)
     frames, first, last = 0, None, None
     try:
@@ -124,6 +143,13 @@ def _check_video(container: InputContainer, limits: Limits) -> None:
             _check_length(frames, ((last or 0) - (first or 0)) * unit, limits)
     except av.error.FFmpegError:
         return  # a damaged end: what comes before it may do
+
+
+def _check_area(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.video_pixels:
+        raise RefusedError(
+            422, f"the driver has {width} x {height} pixels; export it below {limits.video_pixels / 1e6:.1f} megapixels"
+        )
 
 
 def _check_length(frames: int, seconds: Fraction, limits: Limits) -> None:
