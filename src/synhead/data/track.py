@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 DEFAULT_RATE = Fraction(25)
 DEFAULT_TICK = Fraction(1, 90000)
 MAX_DEMUX_ERRORS = 16
+UNSPECIFIED_TRANSFER = 2
 STILL_BRANDS = frozenset({"avif", "heic", "heim", "heis", "heix", "mif1"})
 """What photographs in MP4's container call themselves, HEIC and AVIF; sequences have other brands."""
 SEQUENCE_BRANDS = frozenset({"avis", "hevc", "msf1"})
@@ -75,6 +76,12 @@ class Track:
     def aspect(self) -> Fraction:
         """Width of a pixel by its height."""
         return self._stream.sample_aspect_ratio or Fraction(1)
+
+    @property
+    def transfer(self) -> int:
+        """From light to codes, by the numbers of ITU-T H.273; 2 if the file does not say."""
+        context = self._stream.codec_context
+        return UNSPECIFIED_TRANSFER if context is None else int(context.color_trc)
 
     def pictures(self) -> Iterator[VideoFrame]:
         """Those that are left."""

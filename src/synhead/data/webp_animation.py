@@ -47,6 +47,8 @@ class WebpAnimation:
     has_audio = False
     aspect = Fraction(1)
     time_base = TICK
+    transfer = 13
+    """sRGB's own, by the numbers of ITU-T H.273."""
 
     def __init__(self, path: Path, facts: WebpFacts) -> None:
         """Raises MediaError for what is damaged, or too small or large."""
