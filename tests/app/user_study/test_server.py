@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,27 @@ def test_the_address_that_is_told_is_one_that_a_browser_takes(
     told = capsys.readouterr()
     assert told.out.startswith("http://[::1]:")
     assert "everybody" not in told.err
+
+
+def test_a_full_disk_is_told_and_no_half_of_an_answer_is_kept(study: Study, monkeypatch) -> None:
+    client = testclient.TestClient(
+        web_application(study), base_url="http://127.0.0.1:8765", raise_server_exceptions=False
+    )
+    state = join(client)
+    really = Storage._open
+
+    @contextmanager
+    def full(storage: Storage):
+        with really(storage) as connection:
+            connection.execute("PRAGMA max_page_count = 1")  # becomes as many as there are
+            yield connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "_open", full)
+        for number in range(100):
+            refused = client.post("/api/join", json={"code": f"guest{number}"})
+            if refused.status_code != 200:
+                break
+    assert (refused.status_code, "disk may be full" in refused.json()["detail"]) == (507, True)
+    assert not study.storage.knows(f"guest{number}")
+    assert answer(client, state).status_code == 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from synhead.app.user_study.pages import QUESTIONS, Design
 from synhead.app.user_study.storage import OpenPage, Storage, StudyError
 
 __all__ = ["Study", "web_application"]
+
+log = logging.getLogger(__name__)
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 _FILES = {"": "index.html", "study.css": "study.css", "study.js": "study.js"}
@@ -68,6 +72,7 @@ def web_application(study: Study, hosts: tuple[str, ...] = LOCAL_HOSTS) -> FastA
     web.add_middleware(Heads)
     web.add_exception_handler(StudyError, _refuse)
     web.add_exception_handler(RequestValidationError, _refuse_form)
+    web.add_exception_handler(sqlite3.OperationalError, _not_kept)
     _add_page(web)
     _add_media(web, study)
 
@@ -167,3 +172,11 @@ def _refuse_form(request: Request, error: Exception) -> JSONResponse:
     del request
     found = error.errors() if isinstance(error, RequestValidationError) else []
     return JSONResponse({"detail": [{key: each[key] for key in ("type", "loc", "msg")} for each in found]}, 422)
+
+
+def _not_kept(request: Request, error: Exception) -> JSONResponse:
+    """Such as of a full disk; nothing of a change is kept then."""
+    del request
+    log.error("the file of answers cannot be written (%s); free space, participants can try again then", error)
+    told = "this cannot be saved now (the disk may be full); tell whoever runs the study, and try again later"
+    return JSONResponse({"detail": told}, 507)
