@@ -21,7 +21,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests.data.video_factory import write_clip
 
@@ -97,6 +97,20 @@ def gif(width: int, height: int, delays: list[int]) -> bytes:
             + b"\x00"
         )
     return content + b";"
+
+
+def moving_webp(width: int, height: int, picture: bytes, *, count: int = 2, shown_ms: int = 40) -> bytes:
+    """An animated WebP whose pictures are no pictures."""
+
+    def three(number: int) -> bytes:
+        return number.to_bytes(3, "little")
+
+    def part(name: bytes, data: bytes) -> bytes:
+        return name + struct.pack("<I", len(data)) + data
+
+    frame = bytes(6) + three(width - 1) + three(height - 1) + three(shown_ms) + b"\0" + picture
+    parts = part(b"VP8X", b"\2\0\0\0" + three(width - 1) + three(height - 1)) + part(b"ANIM", bytes(6))
+    return part(b"RIFF", b"WEBP" + parts + part(b"ANMF", frame) * count)
 
 
 def zip_bomb() -> bytes:
@@ -187,6 +201,10 @@ def portraits(good: bytes) -> Iterator[tuple[str, str, bytes]]:
     yield "JPEG with damaged EXIF", "done", exif
     yield "JPEG and ZIP in one", "done", good + zip_bomb()[:2000]
     yield "JPEG with a script in its comment", "done", picture("JPEG", comment=b"<script>alert(1)</script>")
+    noise = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()[:200] + np.random.default_rng(4).bytes(
+        50_000
+    )
+    yield "JPEG with a colour profile of noise", "done", picture("JPEG", icc_profile=noise)
     yield "PNG with too much data", "done", png(64, 64, zeros(50_000_000))
     yield "PNG with 50000 chunks", "done", png(64, 64, zeros(64 * 65), before=chunk(b"teSt", b"") * 50_000)
     profile = chunk(b"iCCP", b"p\0\0" + zeros(200_000_000))
@@ -235,6 +253,12 @@ def drivers(good: bytes, folder: Path) -> Iterator[tuple[str, str, bytes]]:
         "GIF of 65535 x 65535": gif(65535, 65535, [4, 4]),
         "GIF that shows a frame for 11 minutes": gif(64, 64, [65535, 65535]),
         "GIF cut off": gif(64, 64, [4])[:20],
+        "WebP that says that it moves": moving_webp(64, 64, bytes(40)),
+        "animated WebP of 16384 x 16384": moving_webp(16384, 16384, bytes(40)),
+        "animated WebP that lasts 4 hours": moving_webp(64, 64, b"", count=1, shown_ms=2**24 - 1),
+        "animated WebP of 101 frames": moving_webp(64, 64, b"", count=101),
+        "WebP of 400000 empty chunks": b"RIFF\0\0\0\0WEBP" + b"junk\0\0\0\0" * 400_000,
+        "WebP with a chunk of 4 GB": b"RIFF\0\0\0\0WEBPVP8X\xff\xff\xff\xff" + bytes(100),
         "template with a header of 9 exabytes": b"\xff" * 7 + b"\x7f{" + bytes(100),
         "template with a deep header": struct.pack("<Q", len(header)) + header,
         "tensors that are no template": struct.pack("<Q", len(none)) + none + bytes(4),
