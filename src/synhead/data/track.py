@@ -80,8 +80,9 @@ class Track:
     @property
     def transfer(self) -> int:
         """From light to codes, by the numbers of ITU-T H.273; 2 if the file does not say."""
-        context = self._stream.codec_context
-        return UNSPECIFIED_TRANSFER if context is None else int(context.color_trc)
+        return int(
+            getattr(self._stream.codec_context, "color_trc", UNSPECIFIED_TRANSFER)
+        )  # not in all versions of PyAV
 
     def pictures(self) -> Iterator[VideoFrame]:
         """Those that are left."""
