@@ -341,7 +341,7 @@ def everywhere() -> Iterator[None]:
 
 @contextmanager
 def large_tiles() -> Iterator[None]:
-    """For whole models: what is interpreted costs by its programs, not by their values. Single kernels have real tiles."""
+    """For whole models: interpreting costs by the programs, not by their values. Single kernels have real tiles."""
     with ExitStack() as stack:
         if DEVICE.type == "cpu":
             for module in (fused_bias, fused_modulation, fused_norm, fused_resize):

@@ -125,7 +125,7 @@ class VideoReader:
     @property
     def declared(self) -> int:
         """Frames as the container counts them, 0 if it does not (WebM, Matroska)."""
-        return self._stream.frames
+        return self._source.frames or 0
 
     def __iter__(self) -> Iterator[Frame]:
         pictures = self.pictures()
