@@ -75,8 +75,9 @@ def ablate(
         measured = measurements(request, output, weights)
         if measured:
             table = summarise(measured)
-            say(table.to_markdown())
-            say(" ".join(str(path) for path in table.write(output, weights.replace(FINAL, "table2", 1))))
+            written = " ".join(str(path) for path in table.write(output, weights.replace(FINAL, "table2", 1)))
+            say(f"{'final weights' if weights == FINAL else f'weights after {request.at} steps'}: {written}\n")
+            say(table.to_markdown() + "\n")
     if not measuring:
         remark(f"not measured, for mediapipe is missing: call again on {output} where synhead[faces] is installed")
     if failures:
