@@ -320,11 +320,11 @@ def doubled(feature: torch.Tensor) -> torch.Tensor:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_batch_killed_half_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray")
-    given = ["--jobs", "12", "--frames", "20", "--kill", "worker", "queue", "--folder", str(tmp_path / "b")]
+    given = ["--jobs", "8", "--frames", "20", "--kill", "worker", "queue", "--folder", str(tmp_path / "b")]
     assert script("batch")["main"](given) == 0
     *_, worker, queue, verdict = capsys.readouterr().out.splitlines()
-    assert worker.startswith("| worker | 12 | 0 | 12 | 12 | 0 | 1 | 12 | 0 |")
-    assert queue.startswith("| queue | 12 | 0 | 12 | 12 | 0 | 0 | 12 | 0 |")
+    assert worker.startswith("| worker | 8 | 0 | 8 | 8 | 0 | 1 | 8 | 0 |")
+    assert queue.startswith("| queue | 8 | 0 | 8 | 8 | 0 | 0 | 8 | 0 |")
     assert verdict == "good"
 
 

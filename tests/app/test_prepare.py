@@ -127,7 +127,7 @@ from synhead.app.cli import main
 
 class Slow(RedSquares):
     def boxes(self, image):
-        time.sleep(0.05)
+        time.sleep(0.2)
         return super().boxes(image)
 
 def prepare_slowly(source, *, output, options):
@@ -157,7 +157,7 @@ def test_workers_leave_ctrl_c_and_a_closed_terminal_to_the_parent():
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_goes_on(tmp_path, videos):
     """Sent to the whole group of processes, as a terminal does; workers end at once and leave nothing half-written."""
-    write_face_video(videos / "b.mp4", seed=2, shift=30, frames=2000)
+    write_face_video(videos / "b.mp4", seed=2, shift=30, frames=500)
     program = tmp_path / "stubbed.py"
     program.write_text(STUBBED.format(here=str(Path(__file__).parent)))
     clips = tmp_path / "clips"

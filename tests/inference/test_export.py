@@ -13,8 +13,8 @@ from synhead.config import ConfigError, preset
 from synhead.inference import export
 from synhead.inference.engine import EagerEngine
 from synhead.inference.engines import EngineOptions, make_engine
-from synhead.model.talking_head import TalkingHead
 from tests.inference.conftest import blobs
+from tests.inference.test_fast import varied
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -22,11 +22,18 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
+def model():
+    """A blending one, whose graph takes the picture too; one that does not blend: tests/test_benchmarks.py, engines."""
+    return varied(replace(preset("tiny"), blend=True))
+
+
+@pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     return export.export_onnx(model, tmp_path_factory.mktemp("onnx") / "tiny.onnx", batch=3)
 
 
-def test_verified_on_writing(exported):
+def test_verified_on_writing(exported, model):
+    assert export.input_names(model)[-1] == "picture"
     assert exported.path.is_file()
     assert exported.batch == 3
     assert 0 <= exported.difference <= 1e-3
@@ -42,17 +49,6 @@ def test_the_engine_agrees(exported, model, portrait, count):
     found = engine.render(source, driving).astype(int)
     assert found.shape == (count, 64, 64, 3)
     assert np.abs(found - wanted).max() <= 1
-
-
-def test_a_blending_model_takes_the_picture_too(portrait, tmp_path):
-    torch.manual_seed(0)
-    model = TalkingHead(replace(preset("tiny"), blend=True)).eval()
-    made = export.export_onnx(model, tmp_path / "blend.onnx")
-    assert export.input_names(model)[-1] == "picture"
-    engine = make_engine(model, EngineOptions(name="onnx", graph=made.path))
-    source, driving = engine.observe(portrait), engine.keypoints([blobs(1)])
-    wanted = EagerEngine(model).render(source, driving).astype(int)
-    assert np.abs(engine.render(source, driving).astype(int) - wanted).max() <= 1
 
 
 def test_a_wrong_graph_is_not_left_behind(model, tmp_path, monkeypatch, exported):
