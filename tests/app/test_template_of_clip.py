@@ -16,7 +16,7 @@ from tests.app.awkward import CASES, Case, Maker, astronaut, placed, rendered
 from tests.app.conftest import Finished
 from tests.data.video_factory import write_clip
 
-FRAMES = 12
+FRAMES = 8
 
 pytest.importorskip("mediapipe")
 pytest.importorskip("skimage")

@@ -21,7 +21,11 @@ from synhead.app.web.serving import Doors, _names
 from tests.app.web.hostile import BOUNDARY, form
 from tests.data.video_factory import write_clip
 
-PROGRAM = "import sys; from synhead.app.cli import main; main(sys.argv[1:])"
+# what runs under nohup inherits that a closed terminal is ignored
+PROGRAM = (
+    "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+    "from synhead.app.cli import main; main(sys.argv[1:])"
+)
 MIDDLE = json.dumps({"crop": "center", "driving_crop": "center"}).encode()
 
 
