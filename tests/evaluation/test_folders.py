@@ -42,6 +42,12 @@ def test_unpadded_pictures_of_a_rival_come_by_number(tmp_path):
     np.testing.assert_array_equal(read_video(list_videos(tmp_path)["clip"]), frames)
 
 
+def test_two_of_one_name_are_refused(folder, frames):
+    save_pictures(folder / "a", frames)
+    with pytest.raises(MediaError, match="are both a: which is meant"):
+        list_videos(folder)
+
+
 def test_nothing_to_read(tmp_path):
     for place in (tmp_path / "none", tmp_path):
         with pytest.raises(MediaError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import typer
 from training_factory import micro_model, write_clips
 from typer.testing import CliRunner, Result
 
+from synhead.app import training
 from synhead.app.errors import guarded
 from synhead.app.train import train
 from synhead.app.training import Choice, _fields, configure, parse_settings
@@ -46,8 +49,33 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_clips(tmp_path / "clips")
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Signals as in a program that was just started from one, whatever the tests run under."""
+    before = {kind: signal.signal(kind, signal.SIG_DFL) for kind in (signal.SIGHUP, signal.SIGTERM)}
+    yield
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
+
+
 def start(clips: Path, *more: str, size: Sequence[str] = ("--preset", "micro")) -> Result:
     return call("--data", str(clips), "--no-tensorboard", *size, *COMMON, *SMALL, *EVERY, *more)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_closed_terminal_saves_and_stops(clips: Path, terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    del terminal
+
+    def close(told: str, **_: object) -> None:
+        if told.startswith("iteration 1/4"):
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)  # such a terminal tends to send several
+
+    monkeypatch.setattr(training, "remark", close)
+    stopped = start(clips, "--name", "closed")
+    assert stopped.exit_code == 0, stopped.output
+    assert "stopped at iteration 2 of 4: go on with --resume" in stopped.output.replace("\n", " ")
+    assert (Path("runs") / "closed" / "checkpoints" / "iteration-000000002").is_dir()
 
 
 def test_train_stop_resume_export_and_warm_start(clips: Path) -> None:

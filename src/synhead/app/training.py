@@ -207,13 +207,19 @@ def _stopper(asked: list[int], ending: Ending) -> Callable[[], bool]:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """The first Ctrl-C or termination asks for a checkpoint and a clean end; the second ends at once."""
+    """The first signal asks for a checkpoint and a clean end: Ctrl-C, termination, SIGUSR1 or, unless it is ignored, a
+    closed terminal, which tends to send several. Any other second one ends at once.
+    """
     asked: list[int] = []
-    kinds = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+    named = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"))
+    hangup = getattr(signal, "SIGHUP", None)
+    kinds = [kind for kind in named if kind and not (kind == hangup and signal.getsignal(kind) is signal.SIG_IGN)]
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         del frame
         if asked:
+            if number == hangup:
+                return
             raise KeyboardInterrupt
         asked.append(number)
         remark("stopping: saving a checkpoint first (once more: stop at once)", style="yellow")

@@ -23,15 +23,22 @@ _ERRORS = (MediaError, OSError, UnidentifiedImageError, av.error.FFmpegError, Va
 
 
 def list_videos(folder: Path) -> dict[str, Path]:
-    """Videos (by stem) and folders of pictures (by name) directly in ``folder``, sorted. Raises MediaError if none."""
+    """Videos (by stem) and folders of pictures (by name) directly in ``folder``, sorted. Raises MediaError if there is
+    none, or two have one name.
+    """
     if not folder.is_dir():
         raise MediaError(f"{folder}: no such folder; give a folder of videos or of folders of PNG frames")
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() and any(frame_paths(path)):
-            found[path.name] = path
+            name = path.name
         elif path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
-            found[path.stem] = path
+            name = path.stem
+        else:
+            continue
+        if name in found:
+            raise MediaError(f"{found[name]} and {path} are both {name}: which is meant? move one elsewhere")
+        found[name] = path
     if not found:
         raise MediaError(f"{folder} holds no video and no folder of pictures; name the folder around them")
     return dict(sorted(found.items()))
