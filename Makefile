@@ -44,7 +44,7 @@ imports: $(STAMPS)/test
 	$(BIN)/lint-imports
 
 unit: $(STAMPS)/test
-	$(THREADS) $(BIN)/python -m pytest -n $(JOBS) -m "not gradient_parity" $(PYTEST_ARGS)
+	$(THREADS) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not gradient_parity" $(PYTEST_ARGS)
 
 # Losses and gradient norms of a whole training step of the published size against the reference outputs. With the
 # convolution kernels of their time: batch norm over two images turns the other rounding of AVX-512 kernels into

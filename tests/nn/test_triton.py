@@ -13,34 +13,22 @@ pytest.importorskip("triton")
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def errors():
+def test_kernels():
+    """One test, for the cases take a minute: single kernels, whole pictures, and every gradient of a training pass."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.nn.triton_cases"], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def test_single_kernels(errors):
-    whole = ("picture", "no numbers", "training")
-    kernels = {name: error for name, error in errors.items() if not name.startswith(whole)}
+    errors: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    trained = {name: error for name, error in errors.items() if name.startswith("training")}
+    kernels = {
+        name: error for name, error in errors.items() if not name.startswith(("picture", "no numbers", "training"))
+    }
     assert len(kernels) > 120
     assert {name: error for name, error in kernels.items() if error > 1e-5} == {}
-
-
-def test_a_flow_without_numbers_reads_nothing_outside(errors):
-    assert errors["no numbers"] == 1
-
-
-def test_whole_pictures(errors):
+    assert errors["no numbers"] == 1, "a flow without numbers read something outside"
     assert errors["picture published"] <= 1
     assert errors["picture blending"] <= 1
-
-
-def test_a_training_pass(errors):
-    trained = {name: error for name, error in errors.items() if name.startswith("training")}
     assert len(trained) > 300
     assert {name: error for name, error in trained.items() if error > 1e-3} == {}
 
