@@ -66,11 +66,7 @@ def _system_gain(scene: Linear) -> Float32[NDArray[np.float32], "h w 1"]:
 
 def _pressed(light: Linear) -> Linear:
     """Reinhard's curve above the knee, which it leaves without a kink; PEAK_NITS becomes 1."""
-    red, green, blue = (
-        light[..., :1],
-        light[..., 1:2],
-        light[..., 2:],
-    )  # max over so short an axis takes 20 times as long
+    red, green, blue = np.split(light, 3, axis=-1)  # a maximum over so short an axis takes 20 times as long
     brightest = np.clip(np.maximum(np.maximum(red, green), blue), KNEE, PEAK_NITS / WHITE_NITS)
     above, most = (brightest - KNEE) / (1 - KNEE), (PEAK_NITS / WHITE_NITS - KNEE) / (1 - KNEE)
     pressed = KNEE + (1 - KNEE) * above * (1 + above / most**2) / (1 + above)
