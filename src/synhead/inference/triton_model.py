@@ -19,9 +19,10 @@ from synhead.model.motion_compensation import FlowRefiner, WarpedSource
 from synhead.model.talking_head import TalkingHead
 from synhead.nn.attention import RetrievalLayer
 from synhead.nn.blocks import AttentionBlock, ResBlock
-from synhead.nn.fast_conv import PhaseUpsample, phase_kernels
+from synhead.nn.fast_conv import PhaseUpsample
 from synhead.nn.hourglass import DownBlock, UpBlock
 from synhead.nn.native_blocks import PointwiseConv2d
+from synhead.nn.phases import phase_kernels
 from synhead.nn.triton_blocks import (
     BiasedConv2d,
     FlowConv2d,

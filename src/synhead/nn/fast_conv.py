@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from synhead.nn.blocks import Upsample
+from synhead.nn.phases import phase_kernels
 
 # Where the transforms pay: measured against oneDNN's direct convolution on AVX-512 (docs/speed.md).
 _WINOGRAD_CHANNELS = 64
@@ -76,15 +77,3 @@ class PhaseUpsample(nn.Module):
             row, column = divmod(i, 2)
             out[:, :, row::2, column::2] = phases[:, i, :, row : row + height, column : column + width]
         return out
-
-
-def phase_kernels(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "d4 c 2 2"]:
-    """Row (column) phase 0 reads pixels i-1, i with taps w0, w1 + w2; phase 1 reads i, i+1 with w0 + w1, w2."""
-    first, middle, last = weight.unbind(dim=2)
-    rows = (torch.stack([first, middle + last], dim=2), torch.stack([first + middle, last], dim=2))
-    kernels = []
-    for row in rows:
-        left, centre, right = row.unbind(dim=3)
-        kernels.append(torch.stack([left, centre + right], dim=3))
-        kernels.append(torch.stack([left + centre, right], dim=3))
-    return torch.cat(kernels)

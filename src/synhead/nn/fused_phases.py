@@ -13,8 +13,8 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from synhead.nn.fast_conv import phase_kernels
 from synhead.nn.fused_bias import channel_sums
+from synhead.nn.phases import phase_kernels
 from synhead.nn.triton_kernels import join_phases
 
 __all__ = ["JoinPhases", "upsample"]
