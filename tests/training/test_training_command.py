@@ -27,6 +27,9 @@ from synhead.data.face_points import save_points
 from synhead.model.talking_head import TalkingHead
 from synhead.training.checkpoint import read
 from synhead.training.config import recipe
+from synhead.training.events import Events
+from synhead.training.setup import saved_config
+from synhead.training.step import Steps
 from synhead.types import FacePoint
 from synhead.weights.checkpoint import load, save
 
@@ -106,6 +109,48 @@ def test_train_stop_resume_export_and_warm_start(clips: Path) -> None:
     assert further.exit_code == 0, further.output
     counters = read(Path("runs/second/checkpoints/iteration-000000005")).scalars["counters"]
     assert (counters["restarted_at"], counters["samples"]) == (4, 10)
+
+
+@pytest.mark.parametrize("resume", [(), ("--resume",)])
+def test_a_run_that_fails_before_it_saves_leaves_no_trace(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, resume: tuple[str, ...]
+) -> None:
+    """So the second try may have the name; what was in the folder, and no run's, stays."""
+
+    def too_much(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity")
+
+    notes = Path("runs/second/notes.txt")
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with monkeypatch.context() as failing:
+        failing.setattr(Steps, "generator_step", too_much)
+        for name in ("first", "second"):
+            refused = start(clips, "--name", name, *resume)
+            assert refused.exit_code == 2
+            told = "choose a --batch smaller than 2, with --accumulate for as many pairs a step, or --precision bf16"
+            assert f"error: out of GPU memory: {told}" in " ".join(refused.output.split())
+            assert "Traceback" not in refused.output
+        assert not Path("runs/first").exists()
+        assert list(notes.parent.iterdir()) == [notes]
+    again = start(clips, "--batch", "1", "--iterations", "1", *resume)
+    assert again.exit_code == 0, again.output
+
+
+def test_a_run_that_fails_after_it_saved_keeps_all(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    every = ("--set", "training.every.checkpoint=2", "--precision", "bf16")
+    with monkeypatch.context() as failing:
+        failing.setattr(Events, "keep_weights", fail)
+        failed = start(clips, *every, "--set", "training.every.weights=3")
+        assert "with --accumulate for as many pairs a step" in " ".join(failed.output.split())
+        assert "bf16" not in failed.output
+    assert saved_config(Path("runs/first")) is not None
+    assert "go on with --resume" in " ".join(start(clips, *every).output.split())
+    resumed = start(clips, *every, "--resume")
+    assert "finished at iteration 4" in " ".join(resumed.output.split())
 
 
 def test_fine_tuning_starts_from_given_weights(clips: Path) -> None:

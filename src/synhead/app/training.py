@@ -27,6 +27,7 @@ from synhead.config import preset as named_preset
 from synhead.data.files import replacing
 from synhead.training.config import RecipeName, RunConfig, override, recipe
 from synhead.training.distributed import make_fabric
+from synhead.training.failing import memory_told, nothing_left
 from synhead.training.leg import export_leg
 from synhead.training.loop import train
 from synhead.training.run import Outcome, Progress, Run
@@ -149,12 +150,10 @@ def run_session(config: RunConfig, inputs: Inputs, ending: Ending, *, device: st
     """Train until the end, the time limit or a signal, then write the final weights and the leg."""
     _log_to_terminal()
     fabric = make_fabric(config.training.execution, device)
-    with _stop_signals() as asked, _display(fabric) as report:
+    with memory_told(config.training), _stop_signals() as asked, _display(fabric) as report:
         run = assemble(fabric, config, replace(inputs, stop=_stopper(asked, ending), report=report))
-        try:
+        with nothing_left(run):
             outcome = train(run)
-        finally:
-            run.trackers.close()
     if fabric.is_global_zero:
         _finish(run, config, outcome, ending)
     fabric.barrier()

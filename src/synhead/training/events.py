@@ -115,10 +115,10 @@ class Events:
         if verdict.first_bad is None:
             return
         good = self._run.checkpoints.latest()
-        kept = f"the last good state is {good}" if good else "no checkpoint had been written yet"
+        kept = f"the last good state is {good}; resume" if good else "no checkpoint had been written yet; start again"
         raise NonFiniteError(
-            f"a loss was NaN or infinite at iteration {verdict.first_bad}: stopped, nothing saved, {kept}; "
-            "resume with a lower --rate, with --set training.gradient_norm=10, or with --precision fp32"
+            f"a loss was NaN or infinite at iteration {verdict.first_bad}: stopped, nothing saved, {kept} "
+            "with a lower --rate, with --set training.gradient_norm=10, or with --precision fp32"
         )
 
     def _progress(self, figures: Mapping[str, float]) -> Progress:

@@ -59,7 +59,8 @@ class Run:
     """Everything a run needs, built outside and handed in.
 
     ``folder``: where the best weights go. ``stop``: asked every ``every.check`` iterations, for signals and the end of
-    the leg. ``report``: called every ``every.log`` iterations on process 0.
+    the leg. ``report``: called every ``every.log`` iterations on process 0. ``begun``: what this start wrote into a
+    folder that held no run, the configuration last.
     """
 
     config: TrainingConfig
@@ -73,3 +74,4 @@ class Run:
     validation: ValidationPairs | None = None
     stop: Callable[[], bool] = never
     report: Callable[[Progress], None] = silent
+    begun: tuple[str, ...] = ()

@@ -89,6 +89,7 @@ def assemble(fabric: Fabric, config: RunConfig, inputs: Inputs) -> Run:
     _start(inputs, checkpoints, state, restarts, pairs)
     steps = make_steps(fabric, state, objective, config.training)
     validation = _validation(config, inputs, share, form) if config.training.every.validate else None
+    trackers, begun = _claim_folder(fabric, config, inputs, after=state.counters.iteration)
     return Run(
         config=config.training,
         losses=config.losses,
@@ -97,10 +98,11 @@ def assemble(fabric: Fabric, config: RunConfig, inputs: Inputs) -> Run:
         pairs=pairs,
         folder=inputs.folder,
         checkpoints=checkpoints,
-        trackers=_claim_folder(fabric, config, inputs, after=state.counters.iteration),
+        trackers=trackers,
         validation=validation,
         stop=inputs.stop,
         report=inputs.report,
+        begun=begun,
     )
 
 
@@ -113,19 +115,25 @@ def check_folder(config: RunConfig, inputs: Inputs) -> None:
         raise ConfigError(f"{inputs.folder} trains another model ({found.model.name}): choose another --name")
 
 
-def _claim_folder(fabric: Fabric, config: RunConfig, inputs: Inputs, *, after: int) -> Trackers:
+def _claim_folder(fabric: Fabric, config: RunConfig, inputs: Inputs, *, after: int) -> tuple[Trackers, tuple[str, ...]]:
     """The trackers, and ``config.json``, by which a folder holds a run: last, so that a start that failed takes no name
-    and changes no run. ``after``: iteration from which the run goes on.
+    and changes no run. ``after``: iteration from which the run goes on. And what that wrote, of a new run.
     """
     fabric.barrier()  # every process has built all else
     if not fabric.is_global_zero:
-        return Trackers(())
+        return Trackers(()), ()
     check_folder(config, inputs)  # again: decoding takes minutes, in which another start may have taken the name
+    before = _names(inputs.folder)
     trackers = open_trackers(inputs.folder, inputs.trackers, after=after)
     with replacing(inputs.folder / CONFIG_FILE) as temporary:
         temporary.write_text(to_json(config), encoding="utf-8")
     CheckpointFolder(inputs.folder / "checkpoints", keep=1).clean()
-    return trackers
+    new = _names(inputs.folder) - before
+    return trackers, (*sorted(new - {CONFIG_FILE}), CONFIG_FILE) if CONFIG_FILE in new else ()
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _start(

@@ -1,0 +1,62 @@
+"""What a run leaves where training fails: all that was saved, or nothing, not even its name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch
+
+from synhead.config import ConfigError
+from synhead.training.config import TrainingConfig
+from synhead.training.run import Run
+
+__all__ = ["memory_told", "nothing_left"]
+
+_SAVED = ("best", "weights*")
+
+
+@contextmanager
+def nothing_left(run: Run) -> Iterator[None]:
+    """Around training: where it raises and nothing was saved, a folder that this start began is as it was before, so
+    that the next start may have the name. One that was there before stays, for ``--resume``.
+    """
+    try:
+        yield
+    except BaseException:
+        run.trackers.close()
+        if run.begun and not _holds_results(run):
+            _clear(run)
+        raise
+    run.trackers.close()
+
+
+@contextmanager
+def memory_told(config: TrainingConfig) -> Iterator[None]:
+    """A GPU whose memory is too small becomes a ConfigError of one line that names what takes less."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        remedies = [f"a --batch smaller than {config.batch}, with --accumulate for as many pairs a step"]
+        if config.batch == 1:
+            remedies = ["a smaller --preset"]
+        if config.execution.precision != "bf16":
+            remedies.append("--precision bf16")
+        raise ConfigError(f"out of GPU memory: choose {', or '.join(remedies)}") from error
+
+
+def _holds_results(run: Run) -> bool:
+    return run.checkpoints.latest() is not None or any(path for name in _SAVED for path in run.folder.glob(name))
+
+
+def _clear(run: Run) -> None:
+    run.checkpoints.clean()
+    for path in (run.folder / name for name in run.begun):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    for folder in (run.checkpoints.root, run.folder):
+        with suppress(OSError):  # not empty, or never made
+            folder.rmdir()
