@@ -229,15 +229,40 @@ def test_what_goes_on_is_what_was_asked_for(tmp_path: Path, asked: dict[str, str
 
 
 def test_a_run_of_no_ablation_is_the_full_one(tmp_path: Path) -> None:
-    """Likewise is a recipe recognised however much of it was set otherwise, by the options that set it."""
     nothing = Choice(preset="tiny", ablation=None, recipe=None, folder=tmp_path, resume=False, leg=None)
-    other = recipe("synhead", model_presets.preset("tiny"))
-    changes = _fields({"training": asdict(other.training), "losses": asdict(other.losses)})
-    changes = {name: list(value) if isinstance(value, tuple) else value for name, value in changes.items()}
-    config = configure(nothing, changes)
+    config = configure(nothing, {})
     (tmp_path / "config.json").write_text(to_json(config))
-    again = replace(nothing, resume=True, ablation="full", recipe="published")
-    assert configure(again, changes) == config
+    assert configure(replace(nothing, resume=True, ablation="full"), {}) == config
+
+
+@pytest.mark.parametrize("kind", ["resume", "leg"])
+def test_a_recipe_is_known_whatever_was_changed(tmp_path: Path, kind: str) -> None:
+    """A run of one recipe whose every field was set to another's, gone on from with those settings or without."""
+    began = Choice(preset="tiny", ablation=None, recipe="published", folder=tmp_path / "new", resume=False, leg=None)
+    other = recipe("synhead", model_presets.preset("tiny"))
+    changes = _fields({"training": asdict(other.training), "losses": asdict(other.losses), "data": asdict(other.data)})
+    changes = {name: list(value) if isinstance(value, tuple) else value for name, value in changes.items()}
+    config = configure(began, changes)
+    (tmp_path / "config.json").write_text(to_json(config))
+    places: dict[str, Any] = {"resume": {"folder": tmp_path, "resume": True}, "leg": {"leg": tmp_path}}
+    going_on = replace(began, **places[kind])
+    for given in ({}, {"training.batch": 8}, changes):
+        assert configure(going_on, given).recipe == "published"
+        assert configure(replace(going_on, recipe=None), given).recipe == "published"
+        with pytest.raises(ConfigError, match="of recipe published, not synhead: leave --recipe out"):
+            configure(replace(going_on, recipe="synhead"), given)
+
+
+def test_runs_from_before_recipes_were_noted_go_on(tmp_path: Path) -> None:
+    """Their recipe is recognised by what they hold."""
+    began = Choice(preset="tiny", ablation=None, recipe="synhead", folder=tmp_path, resume=False, leg=None)
+    tree = json.loads(to_json(configure(began, {"training.batch": 8})))
+    del tree["recipe"]
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    for named in (None, "synhead"):
+        assert configure(replace(began, resume=True, recipe=named), {}).training.batch == 8  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="of recipe synhead, not published"):
+        configure(replace(began, resume=True, recipe="published"), {})
 
 
 def test_terms_that_need_landmarks(clips: Path) -> None:

@@ -57,6 +57,7 @@ def test_override() -> None:
         ({"training.batch": 0}, "training.batch"),
         ({"training.execution.precision": "fp16"}, "fp16"),
         ({"data.size": 128}, "image_size"),
+        ({"recipe": "synhead"}, "choose it by --recipe"),
     ],
 )
 def test_override_names_what_is_wrong(changes: dict[str, object], message: str) -> None:

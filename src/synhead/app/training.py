@@ -88,9 +88,8 @@ def _require_alike(found: RunConfig, choice: Choice, changes: Mapping[str, objec
     """``found``, which goes on, is what was asked for by name. Raises ConfigError."""
     named, _, last = found.model.name.rpartition("-")
     name, variant = (named, last) if named and last in get_args(AblationName) else (found.model.name, "full")
-    likeness = _likeness(found, changes)
-    like = max(likeness, key=lambda each: (likeness[each], each == choice.recipe))
-    asked = {"preset": (choice.preset, name), "ablation": (choice.ablation, variant), "recipe": (choice.recipe, like)}
+    noted = found.recipe or _most_like(found, choice, changes)
+    asked = {"preset": (choice.preset, name), "ablation": (choice.ablation, variant), "recipe": (choice.recipe, noted)}
     for option, (wanted, is_of) in asked.items():
         if wanted is not None and wanted != is_of:
             raise ConfigError(
@@ -99,17 +98,15 @@ def _require_alike(found: RunConfig, choice: Choice, changes: Mapping[str, objec
             )
 
 
-def _likeness(found: RunConfig, changes: Mapping[str, object]) -> dict[RecipeName, int]:
-    """In how many fields ``found`` is each recipe, but for those that are given now: a run does not note its recipe,
-    which was changed by whatever options it began with.
-    """
+def _most_like(found: RunConfig, choice: Choice, changes: Mapping[str, object]) -> RecipeName:
+    """The recipe of an older run, which did not note it: the one with most of its fields, but for those given now."""
     fields = _fields(json.loads(to_json(found)))
     given = {name for name, value in changes.items() if value is not None}
-    likeness = {}
+    likeness: dict[RecipeName, int] = {}
     for name in get_args(RecipeName):
         of_recipe = _fields(json.loads(to_json(recipe(name, found.model))))
         likeness[name] = sum(of_recipe.get(field) == value for field, value in fields.items() if field not in given)
-    return likeness
+    return max(likeness, key=lambda each: (likeness[each], each == choice.recipe))
 
 
 def _fields(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -152,12 +152,16 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides a run's result; written as ``config.json`` into its folder."""
+    """Everything that decides a run's result; written as ``config.json`` into its folder.
+
+    ``recipe``: what it began from, whatever was changed since; None in runs older than this field.
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    recipe: RecipeName | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -171,6 +175,7 @@ def override(config: RunConfig, changes: Mapping[str, object]) -> RunConfig:
 
     Raises ConfigError naming an unknown field or an unfit value.
     """
+    require("recipe" not in changes, "a recipe is more than one setting: choose it by --recipe when a run begins")
     tree = json.loads(to_json(config))
     for name, value in changes.items():
         if value is None:
@@ -191,7 +196,7 @@ def recipe(name: RecipeName, model: ModelConfig) -> RunConfig:
     """
     data = DataConfig(size=model.image_size)
     if name == "published":
-        return RunConfig(model=model, data=data)
+        return RunConfig(model=model, data=data, recipe=name)
     training = TrainingConfig(
         batch=32,
         iterations=40_000,
@@ -219,4 +224,4 @@ def recipe(name: RecipeName, model: ModelConfig) -> RunConfig:
         colour=ColourJitter(probability=0.5),
         crop=CropJitter(probability=0.5),
     )
-    return RunConfig(model=model, training=training, losses=losses, data=data)
+    return RunConfig(model=model, training=training, losses=losses, data=data, recipe=name)
