@@ -6,6 +6,8 @@ import av
 import numpy as np
 import pytest
 
+from synhead.data.decode import decode_clip, decode_frames
+from synhead.data.records import Clip
 from synhead.data.tone_mapping import hdr_to_srgb
 from synhead.data.video import read_frames
 
@@ -53,7 +55,7 @@ def planes(rgb, matrix, span, bits):
     return [np.clip(np.rint(code), 0, most).astype(np.uint8 if bits == 8 else np.uint16) for code in codes]
 
 
-def write(path, rgb, *, matrix=BT709, span=LIMITED, transfer=1, primaries=1, pix_fmt="yuv420p"):
+def write(path, rgb, *, matrix=BT709, span=LIMITED, transfer=1, primaries=1, pix_fmt="yuv420p", frames=1):
     """Patches side by side, without loss."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
@@ -71,8 +73,9 @@ def write(path, rgb, *, matrix=BT709, span=LIMITED, transfer=1, primaries=1, pix
             content = np.zeros((plane.height, plane.line_size // row.itemsize), row.dtype)
             content[:, : plane.width] = row.repeat(SIDE * plane.width // frame.width)
             plane.update(content.tobytes())
-        frame.pts, frame.time_base = 0, Fraction(1, 25)
-        container.mux(stream.encode(frame))
+        for index in range(frames):
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
@@ -118,9 +121,9 @@ def hdr_codes(nits, transfer):
     )
 
 
-def write_hdr(path, nits, transfer):
+def write_hdr(path, nits, transfer, *, frames=1):
     rgb = hdr_codes(np.asarray(nits), transfer)
-    return write(path, rgb, matrix=BT2020, transfer=transfer, primaries=9, pix_fmt="yuv420p10le")
+    return write(path, rgb, matrix=BT2020, transfer=transfer, primaries=9, pix_fmt="yuv420p10le", frames=frames)
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
@@ -131,6 +134,18 @@ def test_hdr_up_to_half_of_white_looks_as_the_same_light_in_sdr(tmp_path, transf
     found = patches(path) if size is None else patches(path, size=HEIGHT, fit="crop")
     expected = DIM if size is None else DIM[2:6]  # the square in the middle
     assert np.abs(found - expected).max() <= 4
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_hdr_clips_are_trained_on_as_they_are_read_otherwise(tmp_path, transfer):
+    """Two frames of four patches: a square."""
+    path = write_hdr(tmp_path / "a.mkv", light(DIM[2:6]) * 203, transfer, frames=2)
+    clip = Clip(name="a", person="a", path=path)
+    for frames in (decode_clip(clip, HEIGHT), decode_frames(clip, (0, 1), HEIGHT)):
+        found = frames[:, HEIGHT // 2, SIDE // 2 :: SIDE].astype(int)
+        assert np.abs(found - DIM[2:6]).max() <= 4
+    shrunk = decode_clip(clip, HEIGHT // 2)[1, 0, SIDE // 4 :: SIDE // 2].astype(int)
+    assert np.abs(shrunk - DIM[2:6]).max() <= 4
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])

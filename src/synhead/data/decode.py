@@ -5,18 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 from PIL import Image
 
+from synhead.data.frame_colours import frame_to_srgb, transfer_of
 from synhead.data.records import Clip, DataError, frame_paths
-from synhead.data.video_reader import HD_HEIGHT_PX, UNSPECIFIED_COLOURS
 from synhead.types import NDArray
 
 __all__ = ["CLIP_ERRORS", "count_frames", "decode_clip", "decode_frames"]
@@ -25,7 +24,6 @@ Frames = UInt8[NDArray[np.uint8], "n h w 3"]
 CLIP_ERRORS = (DataError, av.error.FFmpegError, OSError, ValueError)
 """What an unreadable clip raises (Pillow's and PyAV's errors among them)."""
 
-_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 _SQUARE_TOLERANCE = 0.02
 _SEEK_BEYOND = 64
 
@@ -98,6 +96,7 @@ class _Video:
             raise DataError("no video in it")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "NONE"
+        self._transfer = transfer_of(self._stream)
         self._reformatter = VideoReformatter()
         self._decoding: Iterator[VideoFrame] = iter(())
         self._next: int | None = None
@@ -138,12 +137,5 @@ class _Video:
 
     def _convert(self, frame: VideoFrame, size: int) -> UInt8[NDArray[np.uint8], "h w 3"]:
         _require_square(frame.width, frame.height)
-        shrinks = frame.width > size
-        how = "AREA" if shrinks else "BILINEAR"
-        colours = frame.colorspace
-        if colours == UNSPECIFIED_COLOURS:
-            colours = Colorspace.ITU709 if frame.height >= HD_HEIGHT_PX else Colorspace.ITU601
-        image = self._reformatter.reformat(
-            frame, size, size, "rgb24", src_colorspace=colours, interpolation=how, **_ONE_THREAD
-        )
-        return np.asarray(image.to_ndarray())
+        how = "AREA" if frame.width > size else "BILINEAR"
+        return frame_to_srgb(self._reformatter, frame, (size, size), self._transfer, interpolation=how, threaded=False)

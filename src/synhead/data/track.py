@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from synhead.data.container import AnyPacket, open_media
 from synhead.data.errors import MediaError
+from synhead.data.frame_colours import transfer_of
 from synhead.data.image import check_size
 
 __all__ = ["Track", "picture_tracks"]
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 DEFAULT_RATE = Fraction(25)
 DEFAULT_TICK = Fraction(1, 90000)
 MAX_DEMUX_ERRORS = 16
-UNSPECIFIED_TRANSFER = 2
 STILL_BRANDS = frozenset({"avif", "heic", "heim", "heis", "heix", "mif1"})
 """What photographs in MP4's container call themselves, HEIC and AVIF; sequences have other brands."""
 SEQUENCE_BRANDS = frozenset({"avis", "hevc", "msf1"})
@@ -80,9 +80,7 @@ class Track:
     @property
     def transfer(self) -> int:
         """From light to codes, by the numbers of ITU-T H.273; 2 if the file does not say."""
-        return int(
-            getattr(self._stream.codec_context, "color_trc", UNSPECIFIED_TRANSFER)
-        )  # not in all versions of PyAV
+        return transfer_of(self._stream)
 
     def pictures(self) -> Iterator[VideoFrame]:
         """Those that are left."""

@@ -11,19 +11,16 @@ from types import TracebackType
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from synhead.data.errors import MediaError
 from synhead.data.files import check_input
+from synhead.data.frame_colours import frame_to_srgb
 from synhead.data.image import Fit, RgbImage, centre, fitted_size
 from synhead.data.orientation import orientation
 from synhead.data.timeline import Clock
-from synhead.data.tone_mapping import HDR_TRANSFERS, hdr_to_srgb
 from synhead.data.track import Track
 from synhead.data.webp_animation import WebpAnimation, webp_facts
-
-UNSPECIFIED_COLOURS, BT2020_COLOURS = 2, 9
-HD_HEIGHT_PX = 720
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +178,7 @@ class VideoReader:
             width, height = self._as_large_as_the_first(width, height, transposed=turn.transposed)
         else:
             width, height = fitted_size(width, height, self._size, self._fit)
-        transfer = self._source.transfer
-        deep = transfer in HDR_TRANSFERS
-        rgb = self._reformatter.reformat(
-            picture,
-            width=width,
-            height=height,
-            format="rgb48le" if deep else "rgb24",
-            src_colorspace=_matrix(picture, deep=deep),
-            interpolation=Interpolation.BILINEAR,
-        ).to_ndarray()
-        shown = hdr_to_srgb(rgb.astype(np.uint16, copy=False), transfer) if deep else rgb.astype(np.uint8, copy=False)
+        shown = frame_to_srgb(self._reformatter, picture, (width, height), self._source.transfer)
         pixels = turn.upright(shown)
         if self._size is None:
             return np.ascontiguousarray(_padded(pixels, self.info.width, self.info.height))
@@ -202,15 +189,6 @@ class VideoReader:
         wide, high = (self.info.height, self.info.width) if transposed else (self.info.width, self.info.height)
         factor = min(Fraction(wide, width), Fraction(high, height))
         return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _matrix(picture: VideoFrame, *, deep: bool) -> int:
-    """By which luma and chroma become RGB: as the picture says, or as is usual for such a one. ``deep``: it is HDR."""
-    if picture.colorspace != UNSPECIFIED_COLOURS:
-        return int(picture.colorspace)
-    if deep:
-        return BT2020_COLOURS
-    return int(Colorspace.ITU709 if picture.height >= HD_HEIGHT_PX else Colorspace.ITU601)
 
 
 def _padded(image: RgbImage, width: int, height: int) -> RgbImage:
