@@ -65,11 +65,16 @@ def browser():
 
 def open_page(browser, address: str, viewport, troubles: list[str], **context):
     page = browser.new_context(viewport=viewport, **context).new_page()
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda told: troubles.append(told.text) if told.type == "error" and not unknown(told) else None)
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("request", lambda sent: None if sent.url.startswith((address, "data:")) else troubles.append(sent.url))
     page.goto(address)
     return page
+
+
+def unknown(told) -> bool:
+    """What Chromium says of the answer to a code that nobody has yet."""
+    return "404" in told.text and told.location["url"].endswith("/api/join")
 
 
 def wanted(study: Study, page, code: str, question: str) -> list[tuple[str, str]]:
@@ -85,6 +90,10 @@ def wanted(study: Study, page, code: str, question: str) -> list[tuple[str, str]
 def begin(page, code: str) -> None:
     page.fill("#code", code)
     page.click("text=Start")
+    page.wait_for_selector("#videos video, #begin:visible")
+    if page.is_visible("#begin"):
+        assert "not known" in page.inner_text("#message")
+        page.click("#begin")
     page.wait_for_selector("#videos video")
 
 

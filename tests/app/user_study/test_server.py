@@ -59,9 +59,25 @@ def test_a_code_that_is_typed_in_capitals_or_without_hyphens_is_the_same(client)
         assert join(client, code=typed) == second
 
 
+def test_a_mistyped_code_is_told_and_begins_nobody(client, study: Study) -> None:
+    """Unless it is said to be a first visit's, by a code that was agreed."""
+    state = join(client)
+    code = state["code"]
+    swapped = code[1] + code[0] + code[2:] if code[0] != code[1] else code[:-1]
+    for typed in (swapped, code[:-1], code + "x", "gaest"):
+        refused = client.post("/api/join", json={"code": typed})
+        assert (refused.status_code, "not known here" in refused.json()["detail"]) == (404, True)
+        assert not study.storage.knows(typed)
+    assert join(client, code=code) == state
+    guest = join(client, code="guest", begin=True)
+    assert (guest["code"], guest["page"]["number"]) == ("guest", 0)
+    assert answer(client, guest).json() == join(client, code="guest") == join(client, code="guest", begin=True)
+
+
 def test_codes_of_before_go_on(client, study: Study) -> None:
     """Six digits, or whatever was agreed, also where it looks like one of today's typed in another way."""
     for old in ("161e23", "K7FQ2MWDX9HBTRS", "k7fq2mwdx9hbtrs"):
+        study.storage.join(old, study.material.systems, study.material.examples, study.design)
         state = join(client, code=old)
         assert (state["code"], state["page"]["number"]) == (old, 0)
         assert answer(client, state).json()["page"]["number"] == 1
@@ -125,7 +141,7 @@ def test_bad_answers_are_refused_with_a_reason(client) -> None:
 
 def test_bodies_are_small(client) -> None:
     assert client.post("/api/join", json={"code": "abc", "more": "a" * 100_000}).status_code == 413
-    assert client.post("/api/join", json={"code": "abc"}).status_code == 200
+    assert client.post("/api/join", json={"code": "abc", "begin": True}).status_code == 200
 
 
 def test_other_hosts_and_scripts_are_kept_out(client) -> None:
@@ -190,7 +206,7 @@ def test_a_full_disk_is_told_and_no_half_of_an_answer_is_kept(study: Study, monk
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "_open", full)
         for number in range(100):
-            refused = client.post("/api/join", json={"code": f"guest{number}"})
+            refused = client.post("/api/join", json={"code": f"guest{number}", "begin": True})
             if refused.status_code != 200:
                 break
     assert (refused.status_code, "disk may be full" in refused.json()["detail"]) == (507, True)

@@ -49,9 +49,13 @@ class Study:
 
 
 class Joining(BaseModel):
-    """Who comes: a code of an earlier visit, or none for a new one."""
+    """Who comes: a code of an earlier visit, or none for a new one.
+
+    ``begin``: that the code, such as one agreed beforehand, need not be known: it may be anybody's first visit.
+    """
 
     code: str | None = Field(default=None, pattern=_CODE)
+    begin: bool = False
 
 
 class Answer(BaseModel):
@@ -80,6 +84,8 @@ def web_application(study: Study, hosts: tuple[str, ...] = LOCAL_HOSTS) -> FastA
     def join(joining: Joining) -> dict[str, object]:
         """A participant's code and next page."""
         code = new_code() if joining.code is None else _as_stored(study.storage, joining.code)
+        if joining.code is not None and not joining.begin and not study.storage.knows(code):
+            raise HTTPException(404, "This code is not known here. If you have been here before, look at it again.")
         study.storage.join(code, study.material.systems, study.material.examples, study.design)
         return _state(study, code)
 

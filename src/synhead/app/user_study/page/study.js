@@ -5,7 +5,7 @@ const $ = (selector) => document.querySelector(selector);
 const ORDINALS = ["1st", "2nd", "3rd"];
 const ordinal = (rank) => ORDINALS[rank] || `${rank + 1}th`;
 
-const state = { code: null, page: null, questions: {}, orders: {}, since: 0, sending: false };
+const state = { code: null, page: null, questions: {}, orders: {}, since: 0, sending: false, unknown: null };
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -28,7 +28,8 @@ async function send(path, body) {
   });
   if (response.ok) return response.json();
   const told = await response.json().catch(() => ({}));
-  throw new Error(typeof told.detail === "string" ? told.detail : "Codes are 3 to 40 letters, digits, - or _.");
+  const text = typeof told.detail === "string" ? told.detail : "Codes are 3 to 40 letters, digits, - or _.";
+  throw Object.assign(new Error(text), { status: response.status });
 }
 
 function show(reply) {
@@ -172,20 +173,30 @@ function onKey(event) {
   event.preventDefault();
 }
 
-async function join(code) {
+async function join(code, begin = false) {
+  offer(null);
   try {
-    const reply = await send("api/join", code ? { code } : {});
+    const reply = await send("api/join", code ? { code, begin } : {});
     say("");
     show(reply);
   } catch (error) {
     say(error.message);
+    if (error.status === 404) offer(code);
   }
+}
+
+function offer(code) {
+  state.unknown = code;
+  $("#unknown").hidden = !code;
+  $("#unknown strong").textContent = code || "";
+  if (code) $("#code").value = code;
 }
 
 $("#welcome form").addEventListener("submit", (event) => {
   event.preventDefault();
   join($("#code").value.trim());
 });
+$("#begin").addEventListener("click", () => join(state.unknown, true));
 $("#play").addEventListener("click", playAll);
 $("#next").addEventListener("click", next);
 document.addEventListener("keydown", onKey);
