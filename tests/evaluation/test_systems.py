@@ -30,6 +30,17 @@ def test_folder_gives_frames_of_the_name_and_samples_whole_clips(trial, tmp_path
     assert FolderSystem("x", tmp_path, size=16).frames(trial).shape == (3, 16, 16, 3)
 
 
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_folder_of_neither_the_clip_nor_its_sample_is_refused(make_trial, tmp_path, count):
+    """Such as one that lacks the clip's last frame: its first frames are other moments than those sampled."""
+    whole = make_trial("a", frames=5)
+    save_pictures(tmp_path / "a", np.resize(whole.driving, (count, *whole.driving.shape[1:])))
+    sampled = Trial("a", whole.source, whole.driving[[1, 4]], (1, 4), clip_frames=5)
+    with pytest.raises(ResultError, match=f"{count} frames, neither all 5 of the clip nor the 2 that are measured"):
+        FolderSystem("x", tmp_path).frames(sampled)
+    assert len(FolderSystem("x", tmp_path).frames(whole)) == count
+
+
 def test_folder_without_the_result(trial, tmp_path):
     with pytest.raises(ResultError, match="no result named a"):
         FolderSystem("x", tmp_path).frames(trial)

@@ -125,7 +125,7 @@ class CommandSystem:
         made = places["output_frames"] if any(frame_paths(places["output_frames"])) else places["output"]
         if not made.exists():
             raise ResultError("the command wrote neither {output} nor pictures in {output_frames}")
-        return _sampled(_readable(made, self.size), trial)
+        return _readable(made, self.size)
 
 
 def _resized(size: int | None) -> str:
@@ -157,8 +157,12 @@ def _readable(path: Path, size: int | None) -> Frames:
 
 
 def _sampled(frames: Frames, trial: Trial) -> Frames:
-    """Frames of a whole clip at the trial's indices; others as they are."""
-    whole = trial.clip_frames
-    if whole is not None and len(frames) == whole != len(trial.indices):
-        return np.ascontiguousarray(frames[list(trial.indices)])
-    return frames
+    """Frames of a whole clip at the trial's indices; others as they are. Raises ResultError if the trial is a sample
+    and frames are neither of the clip nor of the sample: their first ones are no counterparts of the trial's.
+    """
+    whole, count = trial.clip_frames, len(trial.indices)
+    if whole is None or whole == count or len(frames) == count:
+        return frames
+    if len(frames) != whole:
+        raise ResultError(f"{len(frames)} frames, neither all {whole} of the clip nor the {count} that are measured")
+    return np.ascontiguousarray(frames[list(trial.indices)])
