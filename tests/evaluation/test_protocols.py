@@ -87,9 +87,16 @@ def test_lists(tmp_path, clips):
         ("source,driving\na,\n", ":2: source or driving is empty"),
         ("source,driving,source_frame\na,b,-1\n", "'-1' is no frame number"),
         ("source,driving\n", "names nothing"),
+        ("source,driving,source_frame\na,b,0\nb,a,0\na.mp4,b,5\n", ":4: a--b is in line 2 already"),
     ],
 )
 def test_bad_lists_are_refused(tmp_path, text, said):
     (tmp_path / "pairs.csv").write_text(text)
     with pytest.raises(DataError, match=said):
         read_pairs(tmp_path / "pairs.csv")
+
+
+def test_a_video_is_listed_once(tmp_path):
+    (tmp_path / "list.csv").write_text("video\na\nb\na.mp4\n")
+    with pytest.raises(DataError, match=":4: a is in line 2 already"):
+        read_video_list(tmp_path / "list.csv")

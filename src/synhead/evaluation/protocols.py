@@ -125,12 +125,18 @@ def expected_frames(clips: Sequence[Clip | Skipped], sampling: Sampling) -> int:
 
 
 def read_video_list(path: Path) -> tuple[str, ...]:
-    """Names of the column ``video``, in order. Raises DataError."""
-    return tuple(row["video"] for _, row in _rows(path, ("video",)))
+    """Names of the column ``video``, in order. Raises DataError, also for a name that comes twice."""
+    rows = _rows(path, ("video",))
+    _require_once(path, [(number, _bare(row["video"])) for number, row in rows])
+    return tuple(row["video"] for _, row in rows)
 
 
 def read_pairs(path: Path) -> tuple[Pair, ...]:
-    """Rows of ``source``, ``driving`` and optionally ``source_frame`` and ``reference_frame``. Raises DataError."""
+    """Rows of ``source``, ``driving`` and optionally ``source_frame`` and ``reference_frame``. Raises DataError, also
+    for two pairs of the same clips, whatever the frames: results go by the clips' names.
+    """
+    rows = _rows(path, ("source", "driving"))
+    _require_once(path, [(number, f"{_bare(row['source'])}--{_bare(row['driving'])}") for number, row in rows])
     return tuple(
         Pair(
             row["source"],
@@ -138,7 +144,7 @@ def read_pairs(path: Path) -> tuple[Pair, ...]:
             _index(path, number, row, "source_frame"),
             _index(path, number, row, "reference_frame"),
         )
-        for number, row in _rows(path, ("source", "driving"))
+        for number, row in rows
     )
 
 
@@ -159,6 +165,21 @@ def _rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]
     if not rows:
         raise DataError(f"{path} names nothing; write one row a line under {','.join(columns)}")
     return rows
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(".mp4")
+
+
+def _require_once(path: Path, names: Sequence[tuple[int, str]]) -> None:
+    """A second one would count twice, and write over the first one's results. ``names``: with their lines."""
+    seen: dict[str, int] = {}
+    for number, name in names:
+        if name in seen:
+            raise DataError(
+                f"{path}:{number}: {name} is in line {seen[name]} already; delete one, or evaluate them apart"
+            )
+        seen[name] = number
 
 
 def _index(path: Path, number: int, row: Mapping[str, str], column: str) -> int:
