@@ -69,6 +69,16 @@ def test_reenactment_with_pairs(run: Run, clips: Path, tmp_path: Path) -> None:
     assert "UNTRAINED" in finished.err
 
 
+def test_reenactment_needs_two_people(run: Run, tmp_path: Path) -> None:
+    for name in ("ann#1", "ann#2"):
+        save_pictures(tmp_path / "clips" / "val" / name, np.zeros((2, 64, 64, 3), np.uint8))
+    given = ("evaluate", "--preset", "tiny", "--data", tmp_path / "clips", "-o", tmp_path / "out")
+    finished = run(*given, "--protocol", "reenactment")
+    assert finished.code == 2
+    assert "no two clips of different people to pair; name pairs with --pairs" in finished.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_list_of_videos(run: Run, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "videos.csv").write_text("video\nbob\ncyd\n")
     given = ("evaluate", "--preset", "tiny", "--data", clips, "-o", tmp_path / "out", *METRICS, "--own", "copy")

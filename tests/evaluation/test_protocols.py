@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,9 @@ def test_default_pairs_are_fixed_and_of_two_clips(clips):
     assert default_pairs(clips) == default_pairs(clips)
     assert all(pair.source != pair.driving for pair in default_pairs(clips))
     assert default_pairs(clips[:1]) == ()
+    assert default_pairs([replace(clip, person="ann") for clip in clips]) == ()
+    two = [replace(clip, person=clip.person if clip is clips[1] else "ann") for clip in clips]
+    assert [pair.name.replace("#1.mp4", "") for pair in default_pairs(two)] == ["ann--bob", "bob--cyd", "cyd--bob"]
 
 
 def test_lists(tmp_path, clips):

@@ -14,7 +14,7 @@ from synhead.app.console import remark, remarks, say
 from synhead.app.models import LoadedModel, ModelChoice, load
 from synhead.app.progress import FrameProgress
 from synhead.config import ConfigError
-from synhead.data.clips import Clip, Skipped, Split, open_clips
+from synhead.data.clips import Clip, DataError, Skipped, Split, open_clips
 from synhead.evaluation.contact_sheet import write_contact_sheet
 from synhead.evaluation.folders import list_videos, reference_trials, save_pictures
 from synhead.evaluation.gauges.gauge import Frames
@@ -138,6 +138,8 @@ def plan_protocol(wish: Wish, choice: ModelChoice, machine: Machine, rivals: Riv
         trials, frames, count = reconstruction(clips, sampling), expected_frames(clips, sampling), len(clips)
     else:
         pairs = read_pairs(wish.pairs) if wish.pairs else default_pairs(present)
+        if not pairs:
+            raise DataError(f"{wish.data}: no two clips of different people to pair; name pairs with --pairs")
         known = {clip.name: clip for clip in present}
         trials, count = reenactment(pairs, present, sampling), len(pairs)
         frames = expected_frames([known[pair.driving] for pair in pairs if pair.driving in known], sampling)

@@ -109,7 +109,8 @@ def select(clips: Sequence[Clip], names: Sequence[str]) -> tuple[Clip | Skipped,
 
 def default_pairs(clips: Sequence[Clip], count: int = 12) -> tuple[Pair, ...]:
     """The same at every call, see :func:`~synhead.evaluation.trials.paired_indices`."""
-    return tuple(Pair(clips[i].name, clips[j].name) for i, j in paired_indices(len(clips), count))
+    people = [clip.person for clip in clips]
+    return tuple(Pair(clips[i].name, clips[j].name) for i, j in paired_indices(people, count))
 
 
 def expected_frames(clips: Sequence[Clip | Skipped], sampling: Sampling) -> int:

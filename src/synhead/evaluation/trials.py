@@ -34,7 +34,7 @@ class Trial:
     """One clip's test. ``indices``: of the driving frames in the clip; its frame 0 is the source.
 
     ``reference``: across identities, the driver's frame whose pose is taken to be the source's. ``clip_frames``: of
-    the whole clip, where the driving frames are a sample of it.
+    the whole clip, where the driving frames are a sample of it. ``person``: of the source; None: not known.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Trial:
     indices: tuple[int, ...]
     reference: UInt8[NDArray[np.uint8], "h w 3"] | None = None
     clip_frames: int | None = None
+    person: str | None = None
 
     @property
     def same_identity(self) -> bool:
@@ -72,7 +73,7 @@ def read_trials(
             skipped.append(Skipped(clip.name, str(error)))
             continue
         indices = driving_indices(len(frames), count)
-        trials.append(Trial(clip.name, frames[0].copy(), frames[list(indices)], indices))
+        trials.append(Trial(clip.name, frames[0].copy(), frames[list(indices)], indices, person=clip.person))
     return tuple(trials), tuple(skipped)
 
 
@@ -94,16 +95,22 @@ def readable_trials(data: str, clips: Iterable[Clip], *, size: int) -> tuple[Tri
 def cross_identity_trials(trials: Sequence[Trial], pairs: int = 12) -> tuple[Trial, ...]:
     """Source of one clip with the driving frames of another, named ``source>driver``; the same pairs every time.
 
-    Clip i is driven by the clip half a set further on, relative to that clip's first frame. There are at
-    most as many pairs as clips, none with one clip.
+    Clip i is driven by another person's clip, see :func:`paired_indices`, relative to that clip's first frame. There
+    are at most as many pairs as clips, none where all show one person.
     """
-    chosen = [(trials[i], trials[j]) for i, j in paired_indices(len(trials), pairs)]
+    people = [trial.person or trial.name for trial in trials]
+    chosen = [(trials[i], trials[j]) for i, j in paired_indices(people, pairs)]
     return tuple(Trial(f"{a.name}>{b.name}", a.source, b.driving, b.indices, reference=b.source) for a, b in chosen)
 
 
-def paired_indices(total: int, count: int) -> tuple[tuple[int, int], ...]:
-    """``count`` evenly spaced clips of ``total``, each with the one half a set further on; none of one clip."""
-    if total < 2:
-        return ()
-    starts = sorted({int(start) for start in np.linspace(0, total - 1, min(count, total))})
-    return tuple((start, (start + total // 2) % total) for start in starts)
+def paired_indices(people: Sequence[str], count: int) -> tuple[tuple[int, int], ...]:
+    """``count`` evenly spaced clips, each with the first clip of somebody else from half a set further on; clips of
+    which there is nobody else to drive are left out. ``people``: who each clip shows.
+    """
+    total, pairs = len(people), []
+    for start in sorted({int(start) for start in np.linspace(0, total - 1, min(count, total))}):
+        further = ((start + total // 2 + step) % total for step in range(total))
+        other = next((index for index in further if people[index] != people[start]), None)
+        if other is not None:
+            pairs.append((start, other))
+    return tuple(pairs)
