@@ -79,6 +79,21 @@ def test_reenactment_needs_two_people(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_nothing_to_measure_is_an_error(run: Run, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "videos.csv").write_text("video\ncyd\n")
+    given = ("evaluate", "--preset", "tiny", "--data", clips, "-o", tmp_path / "out", *METRICS, "--own", "copy")
+    finished = run(*given, "--videos", tmp_path / "videos.csv")
+    assert finished.code == 2
+    assert "nothing could be measured, such as cyd (no clip of that name in the data)" in finished.err
+    (tmp_path / "others").mkdir()
+    save_pictures(tmp_path / "others" / "dan", np.zeros((2, 64, 64, 3), np.uint8))
+    score = ("score", "--generated", tmp_path / "others", "--reference", clips / "val", "-o", tmp_path / "out")
+    finished = run(*score, *METRICS)
+    assert finished.code == 2
+    assert "nothing could be measured, such as dan (a result without a reference of its name)" in finished.err
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_list_of_videos(run: Run, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "videos.csv").write_text("video\nbob\ncyd\n")
     given = ("evaluate", "--preset", "tiny", "--data", clips, "-o", tmp_path / "out", *METRICS, "--own", "copy")

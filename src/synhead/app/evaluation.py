@@ -32,7 +32,7 @@ from synhead.evaluation.protocols import (
 )
 from synhead.evaluation.published import published_rows, published_tables
 from synhead.evaluation.renderers import CoarseWarpRenderer, ModelRenderer, copy_source
-from synhead.evaluation.report import Protocol, Report, installed_versions, write_report
+from synhead.evaluation.report import Protocol, Report, Row, installed_versions, write_report
 from synhead.evaluation.scoring import Observers, score_systems
 from synhead.evaluation.systems import CommandSystem, FolderSystem, RenderedSystem, System
 from synhead.evaluation.table import markdown_tables
@@ -201,6 +201,7 @@ def run(plan: Plan, tools: Tools, output: Output) -> None:
     ):
         observers = Observers(progress=_teller(progress, plan.frames), result=keep)
         rows, unreadable = score_systems(plan.trials, plan.systems, toolbox.gauges, wanted, observers)
+    _require_some(rows, (*plan.inputs, *unreadable))
     report = Report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         protocol=plan.protocol,
@@ -214,6 +215,14 @@ def run(plan: Plan, tools: Tools, output: Output) -> None:
     )
     published = tuple(row for name in output.published for row in published_rows(name))
     _write(replace(report, rows=(*rows, *published)), output, pictures)
+
+
+def _require_some(rows: Sequence[Row], unreadable: Sequence[Skipped]) -> None:
+    """Raises DataError if nothing at all was measured, instead of reporting it."""
+    if not any(row.videos for row in rows):
+        missing = [*unreadable, *(one for row in rows for one in row.problems)]
+        why = f", such as {missing[0].name} ({missing[0].reason})" if missing else ""
+        raise DataError(f"nothing could be measured{why}; no report is written")
 
 
 def _teller(progress: FrameProgress, total: int | None) -> Callable[[int], None]:
