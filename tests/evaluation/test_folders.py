@@ -34,6 +34,13 @@ def test_pictures_are_lossless_and_videos_are_found(folder, frames):
     assert read_video(found["a"], size=16).shape == (4, 16, 16, 3)
 
 
+def test_pictures_of_a_longer_result_do_not_stay(tmp_path, frames):
+    save_pictures(tmp_path, frames)
+    (tmp_path / "note.png").write_bytes(b"mine")
+    save_pictures(tmp_path, frames[:2])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000.png", "000001.png", "note.png"]
+
+
 def test_unpadded_pictures_of_a_rival_come_by_number(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
     (tmp_path / "clip").mkdir()

@@ -59,11 +59,16 @@ def read_video(path: Path, size: int | None = None) -> Frames:
 
 
 def save_pictures(folder: Path, frames: Frames) -> None:
-    """``000000.png`` and so on: what a result was, exactly."""
+    """``000000.png`` and so on: what a result was, exactly. Those of an earlier, longer result go, lest they be read
+    with it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for index, frame in enumerate(frames):
         with replacing(folder / f"{index:06d}.png") as temporary:
             Image.fromarray(frame).save(temporary, "PNG")
+    for old in folder.glob(f"{'[0-9]' * 6}.png"):
+        if int(old.stem) >= len(frames):
+            old.unlink()
 
 
 def reference_trials(
