@@ -54,6 +54,7 @@ def test_two_variants_two_seeds(run: Run, clips: Path, tmp_path: Path) -> None:
     assert table["rows"][0]["spread"]["psnr_db"] > 0
     assert table["rows"][0]["mean"]["landmark_distance_px"] is None
     assert "| baseline | 0, 1 |" in (output / "table2.md").read_text()
+    assert "- baseline: no face in 10 of 10 pictures (or driving frames): there are no face figures" in again.out
 
 
 @pytest.mark.slow

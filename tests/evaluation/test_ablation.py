@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,21 @@ def test_orderings_hold_fail_or_drown_in_the_spread_of_seeds():
 def test_the_paper_itself_finds_mmc_with_sac_worse_by_psnr():
     found = verdicts(run("mmc", 0, 25.0), run("mmc_sac", 0, 24.0))
     assert found["psnr_db", "mmc_sac", "mmc"].startswith("holds, though a row of one seed")
+
+
+def test_rows_of_pictures_without_faces_are_told():
+    """They look good by the few pictures that show one."""
+    counted = {"frames": 40.0, "faceless": 39.0}
+    runs = [run("full", seed, 21.0, landmarks=1.0) for seed in (0, 1)]
+    runs[0] = replace(runs[0], figures={**runs[0].figures, **counted})
+    runs[1] = replace(runs[1], figures={**runs[1].figures, **counted, "faceless": 0.0})
+    older = run("baseline", 0, 20.0, landmarks=1.0)
+    whole = replace(run("smc", 0, 20.0), figures={"frames": 40.0, "faceless": 0.0})
+    text = summarise([*runs, older, whole]).to_markdown()
+    assert text.count("no face in") == 1
+    assert (
+        "- + MMC + MAC (full): no face in 39 of 80 pictures (or driving frames): face figures are of the others" in text
+    )
 
 
 def test_files(tmp_path):

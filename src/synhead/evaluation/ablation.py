@@ -59,7 +59,11 @@ AKD takes other landmarks than ours: its order is compared, never its size.
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One trained run: its figures by field (NaN: none), iterations and pairs trained on, minutes in the loop."""
+    """One trained run: its figures by field (NaN: none), iterations and pairs trained on, minutes in the loop.
+
+    Among the figures are how many pictures were measured, ``frames``, and in how many of them a face was missing,
+    ``faceless``, unless the run was measured before these were kept.
+    """
 
     variant: AblationName
     seed: int
@@ -111,8 +115,23 @@ class Table:
             cells = " | ".join(self.cell(row, column) for column in COLUMNS)
             lines.append(f"| {TITLES.get(row.variant, row.variant)} | {', '.join(map(str, row.seeds))} | {cells} |")
         lines += ["", "± is half the range over seeds; a variant of one seed has none.", ""]
+        lines += [f"- {note}" for note in self.faceless()]
         lines += [f"- {sentence(ordering)}" for ordering in self.orderings()]
         return "\n".join(lines) + "\n"
+
+    def faceless(self) -> tuple[str, ...]:
+        """Rows whose face figures are of some pictures only, in words: no face was found in the others."""
+        notes = []
+        for row in self.rows:
+            runs = [one.figures for one in self.measurements if one.variant == row.variant]
+            without, pictures = (sum(figures.get(key, 0) for figures in runs) for key in ("faceless", "frames"))
+            if without:
+                rest = "face figures are of the others alone" if without < pictures else "there are no face figures"
+                notes.append(
+                    f"{TITLES.get(row.variant, row.variant)}: no face in {without:.0f} of {pictures:.0f} pictures (or "
+                    f"driving frames): {rest}"
+                )
+        return tuple(notes)
 
     def to_json(self) -> str:
         """Measurements, summaries and orderings; a figure that does not exist is null."""

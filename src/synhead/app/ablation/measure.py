@@ -36,6 +36,7 @@ def measure(
     trials = held_out(data, size=read_image(one).shape[0])
     report = score(FolderSystem(folder.name, frames), trials, cache=landmarks)
     found = {name: None if math.isnan(value) else value for name, value in asdict(report.figures).items()}
+    found |= {"frames": report.frames, "faceless": len(report.faceless)}
     with replacing(folder / figures_file(weights)) as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n")
     say(f"{folder / figures_file(weights)}: {report.frames} frames of {len(trials)} clips")
