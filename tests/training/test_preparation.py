@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -155,6 +157,12 @@ def test_long_tracks_are_cut_evenly_and_fast_videos_thinned(tmp_path, inline):
     assert [(clip["frames"], clip["fps"]) for clip in clips] == [(15, 5), (16, 5)]
 
 
+def test_no_limit_of_frames_a_second(tmp_path, inline):
+    face_video(tmp_path / "a.mp4")
+    prepare_clips([tmp_path / "a.mp4"], tmp_path / "out", replace(OPTIONS, max_rate=math.inf))
+    assert [(clip["frames"], clip["fps"]) for clip in lines(tmp_path / "out" / "index.jsonl")] == [(16, 10)]
+
+
 def test_resume_does_only_what_is_left(tmp_path, inline):
     face_video(tmp_path / "a.mp4", seed=1)
     prepare_clips([tmp_path / "a.mp4"], tmp_path / "out", OPTIONS)
@@ -222,6 +230,8 @@ def test_other_options_and_strange_folders_are_refused(tmp_path, inline):
         find_videos([tmp_path / "nothing"])
     with pytest.raises(ConfigError, match="min_seconds"):
         PrepareOptions(min_seconds=9.0)
+    with pytest.raises(ConfigError, match="max_rate"):
+        PrepareOptions(max_rate=math.nan)
 
 
 def test_persons_and_split(tmp_path):

@@ -54,7 +54,7 @@ class _Job:
 def cut_clips(path: Path, scan: Scan, targets: Sequence[Path], options: PrepareOptions) -> Iterator[CutClip]:
     """Write clip i of the plan to ``targets[i]`` (H.264), each yielded once complete. Raises MediaError."""
     waiting = sorted(zip(scan.plans, targets, strict=True), key=lambda pair: pair[0].first)
-    step = max(1, math.ceil(scan.rate / Fraction(options.max_rate) - Fraction(1, 100)))
+    step = max(1, math.ceil(float(scan.rate) / options.max_rate - 0.01))
     jobs: list[_Job] = []
     try:
         with VideoReader(path) as reader:

@@ -54,7 +54,7 @@ class PrepareOptions:
             raise ConfigError(f"size {self.size} is not 256 or 512")
         if not 0 < self.min_seconds <= self.max_seconds:
             raise ConfigError("min_seconds must be positive and at most max_seconds")
-        if self.detect_every < 1 or self.workers < 1 or self.max_rate <= 0:
+        if self.detect_every < 1 or self.workers < 1 or not self.max_rate > 0:
             raise ConfigError("detect_every, workers and max_rate must be positive")
         if not 0 <= self.validation_share < 1:
             raise ConfigError("validation_share must be in [0, 1)")
