@@ -216,6 +216,16 @@ def test_changed_source_is_done_again(tmp_path, inline):
     assert lines(tmp_path / "out" / "index.jsonl")[0]["frames"] == 26
 
 
+def test_clips_that_a_changed_source_no_longer_gives_go(tmp_path, inline):
+    """They would be trained on by who names the folder of clips, and are no clips of this source any more."""
+    path, out = face_video(tmp_path / "a.mp4", 61, side=110, start=20), tmp_path / "out"
+    options = replace(OPTIONS, duplicate_bits=-1)
+    for change, left in ((lambda: None, 2), (lambda: face_video(path, 30), 1), (lambda: path.write_bytes(b"no"), 0)):
+        change()
+        assert prepare_clips([path], out, options).clips == left
+        assert len(list((out / "clips").iterdir())) == len(list((out / "strips").iterdir())) == left
+
+
 def test_other_options_and_strange_folders_are_refused(tmp_path, inline):
     path = face_video(tmp_path / "a.mp4")
     prepare_clips([path], tmp_path / "out", OPTIONS)

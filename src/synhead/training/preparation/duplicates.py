@@ -11,7 +11,7 @@ from synhead.training.preparation.options import Rejected
 from synhead.training.preparation.records import ClipRecord, InputRecord
 from synhead.training.preparation.worker import strip_path
 
-__all__ = ["Duplicates"]
+__all__ = ["Duplicates", "delete_clip"]
 
 
 class Duplicates:
@@ -29,7 +29,7 @@ class Duplicates:
         twin = self._files.get(record.sha256)
         if record.sha256 and twin not in (None, record.source):
             for clip in record.clips:
-                self._delete(clip)
+                delete_clip(self._output, clip)
             return replace(
                 record, clips=(), rejected=(Rejected(record.source, "duplicate", f"the same file as {twin}"),)
             )
@@ -41,7 +41,7 @@ class Duplicates:
                 kept.append(clip)
                 self._clips.append((clip.clip, _hashes(clip)))
             else:
-                self._delete(clip)
+                delete_clip(self._output, clip)
                 span = (clip.begin_s, clip.end_s)
                 rejected.append(Rejected(record.source, "duplicate", f"looks like clip {known}", span))
         if record.sha256:
@@ -57,9 +57,11 @@ class Duplicates:
         hashes = _hashes(clip)
         return next((name for name, known in self._clips if hash_distance(known, hashes) <= self._bits), None)
 
-    def _delete(self, clip: ClipRecord) -> None:
-        (self._output / clip.path).unlink(missing_ok=True)
-        strip_path(self._output, clip.clip).unlink(missing_ok=True)
+
+def delete_clip(output: Path, clip: ClipRecord) -> None:
+    """Its files in the folder ``output``, those that are there."""
+    (output / clip.path).unlink(missing_ok=True)
+    strip_path(output, clip.clip).unlink(missing_ok=True)
 
 
 def _hashes(clip: ClipRecord) -> tuple[int, ...]:

@@ -80,13 +80,14 @@ class Journal:
             for record in self.inputs
         )
 
-    def add(self, record: InputRecord) -> None:
-        """Write down a finished input; one that was there before is replaced."""
-        replaced = any(old.source == record.source for old in self.inputs)
+    def add(self, record: InputRecord) -> tuple[ClipRecord, ...]:
+        """Write down a finished input; one that was there before is replaced. Returns clips that are none any more."""
+        replaced = [old for old in self.inputs if old.source == record.source]
         self.inputs = [old for old in self.inputs if old.source != record.source] + [record]
         if replaced:
             self._rewrite()
-            return
+            kept = {clip.clip for clip in record.clips}
+            return tuple(clip for old in replaced for clip in old.clips if clip.clip not in kept)
         for path, items in (
             (self._path, [record]),
             (self._folder / "index.jsonl", record.clips),
@@ -94,6 +95,7 @@ class Journal:
         ):
             with path.open("a") as file:
                 file.write(_lines(items))
+        return ()
 
     def _check_options(self, options: PrepareOptions) -> None:
         path = self._folder / "options.json"

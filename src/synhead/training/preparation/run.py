@@ -15,7 +15,7 @@ from pathlib import Path
 from synhead.data.records import VIDEO_SUFFIXES
 from synhead.faces.mediapipe_backend import open_detector
 from synhead.training.preparation.contact_page import write_contact_page
-from synhead.training.preparation.duplicates import Duplicates
+from synhead.training.preparation.duplicates import Duplicates, delete_clip
 from synhead.training.preparation.options import (
     PrepareError,
     PrepareOptions,
@@ -65,7 +65,8 @@ def prepare_clips(
     with closing(_in_processes(prepare, todo, chosen.workers)) as records:
         for done, raw in enumerate(records, start=len(sources) - len(todo) + 1):
             record = duplicates.remove(raw)
-            journal.add(record)
+            for gone in journal.add(record):
+                delete_clip(output, gone)
             clips, rejected = clips + len(record.clips), rejected + len(record.rejected)
             progress(PrepareProgress(done, len(sources), clips, rejected, record.source))
     every = [clip for record in journal.inputs for clip in record.clips]
