@@ -82,6 +82,7 @@ def test_wrong_use_is_one_line(run: Run, tiny: Path, media: Path, tmp_path: Path
         ("--with", "nothing"): "NAME=PATH",
         ("--with", f"tiny={big}"): "comes twice",
         ("--with", f"big={big}"): "256 px, not 64",
+        ("--with", f"rival={tmp_path}"): "neither a checkpoint nor a video portrait__driving.mp4",
         ("--frame", "99"): "no frame 99",
         ("--data", str(tmp_path / "none")): "no such folder",
     }

@@ -71,6 +71,11 @@ def system_frames(path: Path, trials: Sequence[Trial], *, device: torch.device) 
     """
     if path.is_dir() and any((path / f"{_file_stem(trials[0])}{suffix}").is_file() for suffix in VIDEO_SUFFIXES):
         return {trial.name: _read_result(path, trial) for trial in trials}
+    if path.is_dir() and not (path / checkpoint.CONFIG_FILE).is_file():
+        raise MediaError(
+            f"{path} holds neither a checkpoint nor a video {_file_stem(trials[0])}.mp4: videos to compare with are "
+            "named SOURCE__DRIVING, or as the clip"
+        )
     model = checkpoint.load(path, device=device)
     size = trials[0].source.shape[0]
     if model.config.image_size != size:
