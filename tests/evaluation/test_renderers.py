@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,10 @@ import torch
 from einops import rearrange
 
 from synhead.config import preset
+from synhead.evaluation.gauges.pixels import PixelGauge
 from synhead.evaluation.renderers import CoarseWarpRenderer, ModelRenderer, copy_source
+from synhead.evaluation.scoring import score_systems
+from synhead.evaluation.systems import RenderedSystem
 from synhead.geometry.warp import warp
 from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.model.talking_head import TalkingHead
@@ -64,3 +68,16 @@ def test_warp_is_by_the_coarse_flow_of_the_whole_model(model, trial):
 
 def test_copies(trial):
     assert (copy_source(trial.source, trial.driving) == trial.source).all()
+
+
+def test_pictures_that_are_no_numbers_are_not_measured(model, trial):
+    """As levels they would be a black picture with a PSNR of its own."""
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.decoder.get_parameter("upsamples.0.conv.weight").fill_(float("nan"))
+    system = RenderedSystem("broken", "by hand", ModelRenderer(broken).trial)
+    (row,), _ = score_systems([trial], [system], (PixelGauge(),), ("psnr",))
+    assert row.videos == ()
+    assert [problem.reason for problem in row.problems] == [
+        "the model's pictures are no numbers: measure in fp32, or give other weights"
+    ]

@@ -17,6 +17,7 @@ from synhead.inference.lids import move_lids
 from synhead.inference.motion_transfer import movement_scale, transfer_motion
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, NDArray, SourceFeatures
+from synhead.weights.errors import CheckpointError
 
 __all__ = ["CoarseWarpRenderer", "ModelRenderer", "Render", "copy_source"]
 
@@ -33,7 +34,10 @@ def copy_source(source: Picture, driving: Frames) -> Frames:
 
 @dataclass(frozen=True, slots=True)
 class ModelRenderer:
-    """The model in eval mode, on the device of its weights, ``batch`` frames at a time."""
+    """The model in eval mode, on the device of its weights, ``batch`` frames at a time.
+
+    Raises CheckpointError when it makes pictures that are no numbers.
+    """
 
     model: TalkingHead
     batch: int = 8
@@ -89,6 +93,10 @@ def _to_image(frames: Frames, device: torch.device) -> Float[Tensor, "n 3 h w"]:
 
 
 def _to_frames(image: Float[Tensor, "n 3 h w"]) -> Frames:
-    """Spec E: clamped to [-1, 1], rounded half to even."""
+    """Spec E: clamped to [-1, 1], rounded half to even. Raises CheckpointError for what is no number, which would
+    become a level like any other.
+    """
+    if not image.isfinite().all():
+        raise CheckpointError("the model's pictures are no numbers: measure in fp32, or give other weights")
     levels = ((image.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return np.ascontiguousarray(rearrange(levels, "n c h w -> n h w c").cpu().numpy())

@@ -20,6 +20,7 @@ from synhead.data.video import VideoWriter
 from synhead.evaluation.folders import read_video, save_pictures
 from synhead.evaluation.gauges.gauge import Frames
 from synhead.evaluation.trials import Trial
+from synhead.weights.errors import CheckpointError
 
 __all__ = ["CommandSystem", "FolderSystem", "RenderedSystem", "ResultError", "System"]
 
@@ -56,7 +57,10 @@ class RenderedSystem:
 
     def frames(self, trial: Trial) -> Frames:
         """See System."""
-        return self.render(trial)
+        try:
+            return self.render(trial)
+        except CheckpointError as error:
+            raise ResultError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
