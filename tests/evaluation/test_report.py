@@ -121,6 +121,14 @@ def test_remarks_name_everything_left_out(make_report):
     assert "half: 1 frames not measured by akd.published, akd.standard, no face in the result: a/1" in said
 
 
+def test_a_row_of_fewer_frames_is_told(make_report):
+    report = make_report()
+    (video,) = report.rows[0].videos
+    short = replace(report.rows[0], system="short", videos=(replace(video, frames=video.frames[:2]),))
+    said = [line for line in remarks(replace(report, rows=(*report.rows, short))) if "measured on" in line]
+    assert said == ["short: measured on 2 of 3 frames: its figures do not compare with those of rows with all of them"]
+
+
 def test_page_stands_alone_and_is_escaped(make_report, tmp_path):
     report = make_report()
     write_page(report, tmp_path / "report.html", Image.new("RGB", (8, 8), "red"))

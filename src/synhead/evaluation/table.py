@@ -37,7 +37,13 @@ def missing(report: Report) -> tuple[tuple[str, str], ...]:
 def remarks(report: Report) -> tuple[str, ...]:
     """What is unreadable, skipped or measured in part, one line each, the frames by name."""
     lines = [*report.notes, *(f"unreadable {one.name}: {one.reason}" for one in report.inputs)]
+    most = max((_frames(row) for row in report.rows), default=0)
     for row in report.rows:
+        if 0 < _frames(row) < most:
+            lines.append(
+                f"{row.system}: measured on {_frames(row)} of {most} frames: its figures do not compare with those of "
+                "rows with all of them"
+            )
         lines += [f"{row.system}: {one.name}: {one.reason}" for one in row.problems]
         lines += _skipped(row)
     return tuple(lines)
@@ -59,6 +65,10 @@ def figure_text(row: Row, one: Metric) -> str:
 def row_title(row: Row) -> str:
     """The system; for a published figure, of which table."""
     return row.system if row.origin == "run by you" else f"{row.system} ({row.detail})"
+
+
+def _frames(row: Row) -> int:
+    return sum(len(video.frames) for video in row.videos)
 
 
 def _table(lines: list[list[str]]) -> str:
