@@ -112,8 +112,13 @@ def test_minutes_count_what_was_trained_before(tmp_path: Path) -> None:
     assert task.stage() == Stage("render")
 
 
-def test_unequal_requests_do_not_share_a_folder(tmp_path: Path) -> None:
-    claim(tmp_path / "runs", request())
+@pytest.mark.parametrize("begun", ["config.json", "trained.json"])
+def test_unequal_requests_do_not_share_a_folder(tmp_path: Path, begun: str) -> None:
+    claim(tmp_path / "runs", request(steps=7))
+    (tmp_path / "runs" / "smc-seed0").mkdir()
+    (tmp_path / "runs" / "smc-seed0" / "log.txt").write_text("error: out of GPU memory")
+    claim(tmp_path / "runs", request())  # nothing was begun
+    (tmp_path / "runs" / "smc-seed0" / begun).write_text("{}")
     claim(tmp_path / "runs", request(data="elsewhere/clips", val=None))
     with pytest.raises(ConfigError, match="another settings, steps"):
         claim(tmp_path / "runs", request(steps=6, settings=()))

@@ -266,13 +266,15 @@ def measurements(request: Request, folder: Path, weights: str = FINAL) -> tuple[
 
 
 def claim(folder: Path, request: Request) -> None:
-    """Write the request into a new folder; refuse one of an unequal request. Raises ConfigError naming the difference.
+    """Write the request into a new folder, or one in which every run failed before it began (a wrong setting, too large
+    a batch); refuse one of an unequal request. Raises ConfigError naming the difference.
 
     Variants and seeds are no part of it, for more of them may be asked for later, nor is where files lie: another
     machine may go on, and runs note which clips they saw.
     """
     path, wanted = folder / REQUEST_FILE, json.loads(json.dumps(asdict(request)))
-    if path.is_file():
+    begun = any(any(folder.glob(f"*-seed*/{name}")) for name in (CONFIG_FILE, TRAINED_FILE))
+    if path.is_file() and begun:
         found = json.loads(path.read_text())
         unequal = sorted(name for name in wanted.keys() - _PLACES if wanted[name] != found.get(name))
         if unequal:
