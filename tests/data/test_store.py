@@ -3,6 +3,7 @@ import pytest
 import torch
 from clip_factory import picture, write_video
 from PIL import Image
+from video_factory import set_display_matrix, write_clip
 
 from synhead.data import cache as cache_module
 from synhead.data.cache import fingerprint, open_store
@@ -10,6 +11,7 @@ from synhead.data.clips import open_clips
 from synhead.data.decode import count_frames, decode_clip, decode_frames
 from synhead.data.records import Clip, DataError, frame_paths
 from synhead.data.store import build_store, estimate_bytes
+from synhead.data.video import read_frames
 
 
 @pytest.fixture
@@ -62,6 +64,15 @@ def test_single_frames_are_those_of_the_whole_clip(tmp_path, size):
     assert count_frames(clip) == len(whole) == 100
     for wanted in ((0, 99), (99, 0), (13, 14), (50, 50), (11, 96)):
         np.testing.assert_array_equal(decode_frames(clip, wanted, size), whole[list(wanted)])
+
+
+@pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (0, -1, 1, 0), (-1, 0, 0, -1), (-1, 0, 0, 1)])
+def test_turned_videos_are_upright_as_in_inference(tmp_path, matrix):
+    path = set_display_matrix(write_clip(tmp_path / "x.mp4", 3), matrix)
+    shown = np.stack([frame.image for frame in read_frames(path)])
+    clip = Clip(name="x", person="x", path=path)
+    np.testing.assert_array_equal(decode_clip(clip, 64), shown)
+    np.testing.assert_array_equal(decode_frames(clip, (2, 0), 64), shown[[2, 0]])
 
 
 def test_frame_folders(tmp_path):

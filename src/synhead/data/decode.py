@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from synhead.data.frame_colours import frame_to_srgb, transfer_of
+from synhead.data.orientation import orientation
 from synhead.data.records import Clip, DataError, frame_paths
 from synhead.types import NDArray
 
@@ -138,4 +139,7 @@ class _Video:
     def _convert(self, frame: VideoFrame, size: int) -> UInt8[NDArray[np.uint8], "h w 3"]:
         _require_square(frame.width, frame.height)
         how = "AREA" if frame.width > size else "BILINEAR"
-        return frame_to_srgb(self._reformatter, frame, (size, size), self._transfer, interpolation=how, threaded=False)
+        picture = frame_to_srgb(
+            self._reformatter, frame, (size, size), self._transfer, interpolation=how, threaded=False
+        )
+        return orientation(frame).upright(picture)
