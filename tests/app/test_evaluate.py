@@ -103,6 +103,13 @@ def test_list_of_videos(run: Run, clips: Path, tmp_path: Path) -> None:
     assert facts["unreadable"][0]["name"] == "cyd"
 
 
+def test_a_contact_sheet_of_an_earlier_run_does_not_stay(run: Run, clips: Path, tmp_path: Path) -> None:
+    given = ("score", "--generated", clips / "val", "--reference", clips / "val", "-o", tmp_path, *METRICS)
+    for pictures, there in ((1, True), (0, False)):
+        assert run(*given, "--pictures", pictures).code == 0
+        assert (tmp_path / "sheet.png").exists() is there
+
+
 def test_score_twice_gives_the_same_bytes_but_for_the_date(run: Run, clips: Path, tmp_path: Path) -> None:
     generated = tmp_path / "generated"
     frames = np.random.default_rng(5).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)

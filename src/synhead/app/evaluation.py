@@ -275,7 +275,9 @@ def _write(report: Report, output: Output, pictures: Pictures) -> None:
     write_report(report, output.folder / "report.json")
     sheet = pictures.sheet()
     write_page(report, output.folder / "report.html", sheet)
-    if sheet is not None:
+    if sheet is None:
+        (output.folder / "sheet.png").unlink(missing_ok=True)  # of an earlier run
+    else:
         write_contact_sheet(sheet, output.folder / "sheet.png")
     say(markdown_tables(report))
     for line in left_out(report):
