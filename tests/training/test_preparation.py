@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from unittest.mock import Mock
 
+import av.error
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +17,7 @@ from PIL import Image
 from synhead.config import ConfigError
 from synhead.data.clips import open_clips
 from synhead.data.decode import decode_clip
+from synhead.data.errors import OutputError
 from synhead.data.video import VideoWriter
 from synhead.faces.analyzer import FaceBox
 from synhead.faces.boxes import Box
@@ -205,6 +209,19 @@ def test_killed_run_goes_on(tmp_path, inline):
     again = prepare_clips([source], tmp_path / "out", OPTIONS)
     assert (again.resumed, again.clips) == (1, whole.clips)
     assert (tmp_path / "out" / "index.jsonl").read_text() == index
+
+
+def test_a_full_disk_is_not_the_sources_fault(tmp_path, inline, monkeypatch):
+    """It ends the call, and the next one takes the source again."""
+    sources = [face_video(tmp_path / f"{name}.mp4", seed=seed) for seed, name in enumerate("ab")]
+    full = av.error.OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as disk:
+        disk.setattr(VideoWriter, "_mux", Mock(side_effect=full))
+        with pytest.raises(OutputError, match="could not be written"):
+            prepare_clips(sources, tmp_path / "out", OPTIONS)
+    assert not list((tmp_path / "out" / "clips").iterdir())
+    report = prepare_clips(sources, tmp_path / "out", OPTIONS)
+    assert (report.resumed, report.clips, report.rejected) == (0, 2, ())
 
 
 def test_changed_source_is_done_again(tmp_path, inline):

@@ -1,4 +1,4 @@
-"""The one error of the media edge."""
+"""The one error of the media edge, and its kind that is not the input's fault."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ class MediaError(ValueError):
 
     def __init__(self, message: object) -> None:
         super().__init__(" ".join(str(message).split()))
+
+
+class OutputError(MediaError):
+    """What is to be written cannot be, as on a full disk: whatever the input is."""

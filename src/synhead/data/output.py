@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from synhead.data.audio import AudioMode
 from synhead.data.codecs import CodecChoice
-from synhead.data.errors import MediaError
+from synhead.data.errors import MediaError, OutputError
 from synhead.data.image import RgbImage
 
 Self = TypeVar("Self", bound="Output")
@@ -115,5 +115,5 @@ class Output(ABC):
     def _nothing_written(self) -> MediaError:
         return MediaError(f"no frame was written to {self.path}; check the driving video")
 
-    def _failure(self, reason: object) -> MediaError:
-        return MediaError(f"{self.path} could not be written ({reason}); free space or choose another folder")
+    def _failure(self, reason: object) -> OutputError:
+        return OutputError(f"{self.path} could not be written ({reason}); free space or choose another folder")

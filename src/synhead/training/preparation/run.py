@@ -46,6 +46,7 @@ def prepare_clips(
     Raises:
         PrepareError: no video among the inputs, or ``output`` was prepared with other options.
         FaceError: mediapipe or its model is missing.
+        OutputError: a clip cannot be written, as on a full disk; what is finished is kept.
     """
     chosen, start = options or PrepareOptions(), time.perf_counter()
     sources = find_videos(inputs, without=output / CLIP_FOLDER)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from synhead.data.errors import MediaError
+from synhead.data.errors import MediaError, OutputError
 from synhead.data.files import check_input, replacing
 from synhead.data.records import identity
 from synhead.faces.analyzer import FaceDetector
@@ -34,7 +34,7 @@ def prepare_input(
 ) -> InputRecord:
     """Cut all clips of ``source`` into ``output``. An unreadable source gives a record that says so.
 
-    Raises FaceError where faces cannot be detected at all.
+    Raises FaceError where faces cannot be detected at all, OutputError where clips cannot be written.
     """
     digest, clips = "", []
     rejected: list[Rejected] = []
@@ -55,6 +55,8 @@ def prepare_input(
             with replacing(strip_path(output, clip.path.stem)) as temporary:
                 temporary.write_bytes(clip.strip)
             clips.append(_record(clip, source, digest, version, options))
+    except OutputError:
+        raise  # says nothing of the source, which another call can take
     except MediaError as error:
         rejected.append(Rejected(str(source), "unreadable", str(error)))
     status = source.stat() if source.exists() else None
