@@ -105,3 +105,17 @@ def test_a_video_is_listed_once(tmp_path):
     (tmp_path / "list.csv").write_text("video\na\nb\na.mp4\n")
     with pytest.raises(DataError, match=":4: a is in line 2 already"):
         read_video_list(tmp_path / "list.csv")
+
+
+def test_lists_from_spreadsheets(tmp_path):
+    """A mark of UTF-8 is no part of the first name; other encodings, and what is no csv, are told."""
+    path = tmp_path / "list.csv"
+    path.write_bytes(b"\xef\xbb\xbfvideo,note\na,1\n")
+    assert read_video_list(path) == ("a",)
+    for content in (b"video\nsp\xe4\n", b"video\n" + b"a" * 200_000):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"list\.csv is no csv file in UTF-8 .*save it as one"):
+            read_video_list(path)
+    path.write_bytes(b"video;note\na;1\n")
+    with pytest.raises(DataError, match="no column video; the first line names them, with commas: video"):
+        read_video_list(path)

@@ -152,14 +152,20 @@ def read_pairs(path: Path) -> tuple[Pair, ...]:
 def _rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Line numbers and rows; other columns are left alone."""
     check_input(path)
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
-        if missing:
-            raise DataError(
-                f"{path}: no column {' nor '.join(missing)}; the first line names them: {','.join(columns)}"
-            )
-        rows = [(reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark before the first name
+            reader = csv.DictReader(file)
+            named = reader.fieldnames or ()
+            rows = [
+                (reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader
+            ]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no csv file in UTF-8 ({error}); save it as one") from error
+    missing = [name for name in columns if name not in named]
+    if missing:
+        raise DataError(
+            f"{path}: no column {' nor '.join(missing)}; the first line names them, with commas: {','.join(columns)}"
+        )
     for number, row in rows:
         if not all(row[name] for name in columns):
             raise DataError(f"{path}:{number}: {' or '.join(columns)} is empty; fill it in or delete the line")
