@@ -139,6 +139,8 @@ def test_score_twice_gives_the_same_bytes_but_for_the_date(run: Run, clips: Path
         (("--published", "table9"), "no published table table9"),
         (("--rival", "FOMM"), "expected NAME=VALUE"),
         (("--rival", "copy=x"), "two systems are called copy"),
+        (("--rival", "../copy=x"), "give a name without / and .."),
+        (("--rival-command", "..=x"), "give a name without / and .."),
         (("--own", "ours"), "--own ours"),
         (("--own", ""), "nothing to measure"),
         (("--pairs", "pairs.csv"), "--pairs needs --protocol reenactment"),

@@ -121,6 +121,8 @@ def named(texts: Sequence[str] | None) -> dict[str, str]:
         name, sign, value = text.partition("=")
         if not (name and sign and value):
             raise ConfigError(f"{text!r}: expected NAME=VALUE, such as FOMM=results/fomm")
+        if Path(name).name != name or name == "..":
+            raise ConfigError(f"{text!r}: {name} names a folder of its results; give a name without / and ..")
         found[name] = value
     return found
 
