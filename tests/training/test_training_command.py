@@ -153,6 +153,28 @@ def test_a_run_that_fails_after_it_saved_keeps_all(clips: Path, monkeypatch: pyt
     assert "finished at iteration 4" in " ".join(resumed.output.split())
 
 
+def test_a_run_that_fails_before_its_first_checkpoint_keeps_its_curves(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which say what led to it; ``--resume`` then starts from the beginning."""
+    whole = Steps.generator_step
+
+    def fails_later(self: Steps, *given: object, **named: object) -> object:
+        if self.state.counters.iteration == 2:
+            raise torch.OutOfMemoryError
+        return whole(self, *given, **named)  # type: ignore[arg-type]
+
+    every = ("--set", "training.every.log=1", "--set", "training.every.check=1")
+    with monkeypatch.context() as failing:
+        failing.setattr(Steps, "generator_step", fails_later)
+        assert start(clips, *every).exit_code == 2
+    curves = Path("runs/first/metrics.jsonl")
+    assert {json.loads(line)["iteration"] for line in curves.read_text().splitlines()} == {1, 2}
+    resumed = start(clips, *every, "--resume", "--batch", "1")
+    assert "finished at iteration 4" in " ".join(resumed.output.split()), resumed.output
+    assert {json.loads(line)["iteration"] for line in curves.read_text().splitlines()} == {1, 2, 3, 4}
+
+
 def test_fine_tuning_starts_from_given_weights(clips: Path) -> None:
     """As they are, but for the lids' gain, which was measured for those."""
     torch.manual_seed(1)

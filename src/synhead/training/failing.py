@@ -1,4 +1,4 @@
-"""What a run leaves where training fails: all that was saved, or nothing, not even its name."""
+"""What a run leaves where training fails: all that was saved or logged, or nothing, not even its name."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from synhead.training.run import Run
 __all__ = ["memory_told", "nothing_left"]
 
 _SAVED = ("best", "weights*")
+_FIGURES = "metrics.jsonl"
 
 
 @contextmanager
 def nothing_left(run: Run) -> Iterator[None]:
-    """Around training: where it raises and nothing was saved, a folder that this start began is as it was before, so
-    that the next start may have the name. One that was there before stays, for ``--resume``.
+    """Around training: where it raises and nothing was saved or logged, a folder that this start began is as it was
+    before, so that the next start may have the name. One that was there before, or has curves, stays for ``--resume``.
     """
     try:
         yield
@@ -47,7 +48,9 @@ def memory_told(config: TrainingConfig) -> Iterator[None]:
 
 
 def _holds_results(run: Run) -> bool:
-    return run.checkpoints.latest() is not None or any(path for name in _SAVED for path in run.folder.glob(name))
+    figures = run.folder / _FIGURES
+    logged = figures.is_file() and figures.stat().st_size > 0
+    return logged or run.checkpoints.latest() is not None or any(map(any, map(run.folder.glob, _SAVED)))
 
 
 def _clear(run: Run) -> None:
