@@ -91,6 +91,10 @@ BROKEN = {
     "missing tensor": (lambda f: rewrite(f, lambda t: t.pop("decoder.head.bias")), "missing decoder.head.bias"),
     "unexpected tensor": (lambda f: rewrite(f, lambda t: t.update(x=torch.ones(1))), "unexpected x"),
     "wrong shape": (lambda f: rewrite(f, lambda t: t.update({"decoder.head.bias": torch.ones(4)})), "wrong shape"),
+    "no numbers": (
+        lambda f: rewrite(f, lambda t: t["decoder.head.bias"].fill_(torch.nan)),
+        "decoder.head.bias.*use weights saved before that",
+    ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "copy the whole"),
     "no config": (lambda f: (f / "config.json").unlink(), "is it a Synhead checkpoint"),
     "damaged weights": (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 99), "damaged"),

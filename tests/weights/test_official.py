@@ -96,6 +96,14 @@ def test_missing_and_unexpected_names_are_named(published):
         official.from_official(generator, motion, preset("tiny"))
 
 
+def test_values_that_are_no_numbers_are_named(published):
+    """They would make black videos without a word."""
+    generator, motion = read(published)
+    generator["driving_kp_enc.bias"][0] = torch.inf
+    with pytest.raises(CheckpointError, match=r"generator checkpoint holds NaN or infinity in driving_kp_enc\.bias"):
+        official.from_official(generator, motion, preset("tiny"))
+
+
 def test_swapped_files_are_noticed(published):
     generator, motion = read(published)
     with pytest.raises(CheckpointError, match="published generator checkpoint: missing"):

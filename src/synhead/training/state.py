@@ -16,6 +16,7 @@ from synhead.model.talking_head import TalkingHead
 from synhead.training.checkpoint import Snapshot
 from synhead.training.config import OptimizerConfig, TrainingConfig
 from synhead.training.ema import ModelEma
+from synhead.weights.checkpoint import non_finite
 from synhead.weights.errors import CheckpointError
 
 
@@ -127,13 +128,8 @@ def restore(state: TrainingState, saved: Snapshot) -> None:
 def require_finite(files: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Raise CheckpointError if any floating-point tensor holds NaN or infinity; one synchronisation a file."""
     for file, tensors in files.items():
-        floating = [t.detach() for t in tensors.values() if t.is_floating_point() and t.numel()]
-        if not floating:
-            continue
-        norms = torch.stack([norm.double() for norm in torch._foreach_norm(floating, float("inf"))])
-        if not bool(torch.isfinite(norms).all()):
-            names = [name for name, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
-            raise CheckpointError(f"{file} holds non-finite values (first: {names[0]}); nothing was written")
+        if spoilt := non_finite(tensors):
+            raise CheckpointError(f"{file} holds non-finite values (first: {spoilt[0]}); nothing was written")
 
 
 def _moments(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -97,13 +98,13 @@ def load(directory: Path | str, *, device: torch.device | str = "cpu") -> Talkin
         raise CheckpointError(f"{path} is damaged ({error}): copy or download it again") from error
     with torch.device("meta"):
         model = TalkingHead(info.model)
-    check_names(model.state_dict(), tensors, str(path))
+    check_tensors(model.state_dict(), tensors, str(path))
     model.load_state_dict({name: _usable(tensor) for name, tensor in tensors.items()}, assign=True)
     return model.eval()
 
 
-def check_names(expected: dict[str, Tensor], found: dict[str, Tensor], where: str) -> None:
-    """Raise CheckpointError if names or shapes differ, naming what is missing, unexpected or misshapen."""
+def check_tensors(expected: dict[str, Tensor], found: dict[str, Tensor], where: str) -> None:
+    """Raise CheckpointError if names or shapes differ, or a value is NaN or infinite, naming the tensors."""
     problems = []
     if missing := [name for name in expected if name not in found]:
         problems.append(f"missing {listed(missing)}")
@@ -118,6 +119,19 @@ def check_names(expected: dict[str, Tensor], found: dict[str, Tensor], where: st
         problems.append(f"wrong shape: {listed(misshapen, 3)}")
     if problems:
         raise CheckpointError(f"{where}: {'; '.join(problems)}. Use the weights that belong to this configuration")
+    if spoilt := non_finite(found):
+        raise CheckpointError(f"{where} holds NaN or infinity in {listed(spoilt, 3)}: use weights saved before that")
+
+
+def non_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of floating-point tensors that hold NaN or infinity; one synchronisation where none does."""
+    floating = {name: t.detach() for name, t in tensors.items() if t.is_floating_point() and t.numel()}
+    if not floating:
+        return []
+    norms = torch.stack([norm.double() for norm in torch._foreach_norm(list(floating.values()), float("inf"))])
+    if bool(torch.isfinite(norms).all()):
+        return []
+    return [name for name, t in floating.items() if not bool(torch.isfinite(t).all())]
 
 
 def _storable(state: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:

@@ -203,7 +203,7 @@ def from_official(
     for network, tensors in given:
         mapped = name_map(model.config, network)
         expected = {theirs: own[ours].reshape(_their_shape(theirs, own[ours])) for theirs, ours in mapped.items()}
-        checkpoint.check_names(expected, tensors, f"published {network} checkpoint")
+        checkpoint.check_tensors(expected, tensors, f"published {network} checkpoint")
         renamed.update({ours: tensors[theirs].reshape(own[ours].shape) for theirs, ours in mapped.items()})
     model.load_state_dict(renamed)
     return model.eval()
@@ -254,6 +254,6 @@ def export(directory: Path, net_g: Path, net_motion_estimator: Path) -> None:
 def discriminator_from_official(state: dict[str, Tensor]) -> Discriminator:
     """The published patch discriminator; its names are ours."""
     discriminator, state = Discriminator(), _scalars(state)
-    checkpoint.check_names(discriminator.state_dict(), state, "published discriminator checkpoint")
+    checkpoint.check_tensors(discriminator.state_dict(), state, "published discriminator checkpoint")
     discriminator.load_state_dict(state)
     return discriminator
