@@ -161,6 +161,9 @@ def test_reference_frame_out_of_range(light, face, tmp_path, index):
     [
         ("out.mp4", {"codec": "vp9"}, "take no vp9"),
         ("out.mp4", {"crf": 60}, "crf 60 is out of range"),
+        ("out.gif", {"codec": "h265"}, r"\.gif has no codec; leave codec out, or name a video"),
+        ("out.png", {"crf": 0}, r"\.png has no crf; leave crf out, or name a video"),
+        ("out", {"codec": "av1", "crf": 30}, "a folder of PNGs has no codec and no crf; leave codec and crf out"),
         ("out.mp4", {"certificate": Path("none.pem"), "key": Path("none.pem")}, "none.pem cannot be read"),
         ("out.mp4", "root", "certificate"),
         ("out", "root", "certificate"),

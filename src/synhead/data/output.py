@@ -36,8 +36,8 @@ class OutputSpec:
     ``rate``: frames a second; the distance of frames written without a time. ``size``: (width, height) in pixels of
     all frames. ``marking``: None leaves the output unmarked. ``inputs``: files that must not be overwritten.
     ``audio_from``: media file (driver or source) whose sound goes with the pictures, cut to their span; kinds without
-    sound ignore it. ``codec`` and ``crf``: see :mod:`codecs`; for videos only. ``time_base``: unit of the times that
-    will be given, to keep them exact; default 1 / rate.
+    sound ignore it. ``codec`` and ``crf``: see :mod:`codecs`; for videos only, an error for other kinds. ``time_base``:
+    unit of the times that will be given, to keep them exact; default 1 / rate.
     """
 
     rate: Fraction

@@ -20,11 +20,14 @@ OUTPUT_SUFFIXES = (*VIDEO_SUFFIXES, *GIF_SUFFIXES, *IMAGE_SUFFIXES)
 def open_output(path: Path, spec: OutputSpec) -> Output:
     """The writer for ``path``, a context manager: videos, .gif, one still image, or a folder of PNGs (no suffix).
 
-    Raises MediaError before anything is written if the output cannot or must not be.
+    Raises MediaError before anything is written if the output cannot or must not be, or has nothing to do with the
+    codec or quality asked for.
     """
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return VideoOutput(path, spec)
+    if not suffix or suffix in OUTPUT_SUFFIXES:
+        _check_no_codec(path, spec)
     if suffix in GIF_SUFFIXES:
         return GifOutput(path, spec)
     if suffix in IMAGE_SUFFIXES:
@@ -34,3 +37,14 @@ def open_output(path: Path, spec: OutputSpec) -> Output:
     raise MediaError(
         f"{path}: no output ends in {suffix}; choose {', '.join(OUTPUT_SUFFIXES)}, or no suffix for a folder of PNGs"
     )
+
+
+def _check_no_codec(path: Path, spec: OutputSpec) -> None:
+    """MediaError if a codec or a quality is asked for, which only videos have."""
+    given = [name for name, asked in (("codec", spec.codec != "auto"), ("crf", spec.crf is not None)) if asked]
+    if given:
+        kind = path.suffix.lower() or "a folder of PNGs"
+        raise MediaError(
+            f"{path}: {kind} has no {' and no '.join(given)}; leave {' and '.join(given)} out, "
+            f"or name a video: {', '.join(VIDEO_SUFFIXES)}"
+        )
