@@ -228,6 +228,15 @@ def test_kinds_of_portrait(model, portrait, tmp_path, kind):
     np.testing.assert_array_equal(animator.portrait, portrait)
 
 
+def test_a_transparent_portrait_lies_on_white_as_a_file_does(model, tmp_path):
+    image = Image.new("RGBA", (64, 64), (0, 0, 255, 0))
+    image.save(tmp_path / "a.png")
+    animator = Animator(model)
+    for given in (image, tmp_path / "a.png"):
+        animator.observe(given)
+        assert animator.portrait.min() == 255
+
+
 def test_a_bad_portrait(model, tmp_path):
     with pytest.raises(MediaError, match="does not exist"):
         Animator(model).observe(tmp_path / "none.png")

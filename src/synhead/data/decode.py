@@ -10,11 +10,10 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 from PIL import Image
 
-from synhead.data.frame_colours import frame_to_srgb, transfer_of
+from synhead.data.frame_colours import FrameColours, is_transparent, transfer_of
 from synhead.data.orientation import orientation
 from synhead.data.records import Clip, DataError, frame_paths
 from synhead.types import NDArray
@@ -97,8 +96,7 @@ class _Video:
             raise DataError("no video in it")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "NONE"
-        self._transfer = transfer_of(self._stream)
-        self._reformatter = VideoReformatter()
+        self._colours = FrameColours(transfer=transfer_of(self._stream), transparent=is_transparent(self._stream))
         self._decoding: Iterator[VideoFrame] = iter(())
         self._next: int | None = None
 
@@ -139,7 +137,5 @@ class _Video:
     def _convert(self, frame: VideoFrame, size: int) -> UInt8[NDArray[np.uint8], "h w 3"]:
         _require_square(frame.width, frame.height)
         how = "AREA" if frame.width > size else "BILINEAR"
-        picture = frame_to_srgb(
-            self._reformatter, frame, (size, size), self._transfer, interpolation=how, threaded=False
-        )
+        picture = self._colours.to_srgb(frame, (size, size), interpolation=how, threaded=False)
         return orientation(frame).upright(picture)

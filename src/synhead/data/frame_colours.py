@@ -1,4 +1,4 @@
-"""Decoded video frames to 8-bit sRGB, whatever their tags say: matrix, range, HDR. For training and inference alike."""
+"""Decoded video frames to 8-bit sRGB: matrix, range, HDR and alpha, for training and inference alike."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from av.video.stream import VideoStream
 
 from synhead.data.image import RgbImage
 from synhead.data.tone_mapping import HDR_TRANSFERS, hdr_to_srgb
+from synhead.data.transparency import has_alpha, on_white
 
-__all__ = ["frame_to_srgb", "transfer_of"]
+__all__ = ["FrameColours", "is_transparent", "transfer_of"]
 
 UNSPECIFIED_TRANSFER = 2
 UNSPECIFIED_COLOURS, BT2020_COLOURS = 2, 9
@@ -27,29 +28,41 @@ def transfer_of(stream: VideoStream) -> int:
     return int(getattr(stream.codec_context, "color_trc", UNSPECIFIED_TRANSFER))
 
 
-def frame_to_srgb(
-    reformatter: VideoReformatter,
-    picture: VideoFrame,
-    size: tuple[int, int],
-    transfer: int,
-    *,
-    interpolation: str = "BILINEAR",
-    threaded: bool = True,
-) -> RgbImage:
-    """``picture`` scaled to ``size``, (width, height), as 8-bit sRGB; not turned upright.
+def is_transparent(stream: VideoStream) -> bool:
+    """Whether a channel of alpha means what it says: AVI leaves the fourth byte of uncompressed pixels unset."""
+    return bool(stream.codec_context.name != "rawvideo")
 
-    ``transfer``: of its stream, by the numbers of ITU-T H.273. ``threaded``: false on threads of one's own.
-    """
-    deep = transfer in HDR_TRANSFERS
-    rgb = reformatter.reformat(
-        picture,
-        *size,
-        "rgb48le" if deep else "rgb24",
-        src_colorspace=_matrix(picture, deep=deep),
-        interpolation=interpolation,
-        **({} if threaded else _ONE_THREAD),
-    ).to_ndarray()
-    return hdr_to_srgb(rgb.astype(np.uint16, copy=False), transfer) if deep else rgb.astype(np.uint8, copy=False)
+
+class FrameColours:
+    """The way of one video's frames to 8-bit sRGB. ``transfer``, ``transparent``: of its stream."""
+
+    def __init__(self, *, transfer: int, transparent: bool) -> None:
+        self._transfer, self._transparent = transfer, transparent
+        self._scaler, self._flattener = VideoReformatter(), VideoReformatter()
+
+    def to_srgb(
+        self, picture: VideoFrame, size: tuple[int, int], *, interpolation: str = "BILINEAR", threaded: bool = True
+    ) -> RgbImage:
+        """``picture`` on white, scaled to ``size``, (width, height); not turned upright.
+
+        ``threaded``: false on threads of one's own. HDR with alpha is taken as opaque.
+        """
+        deep = self._transfer in HDR_TRANSFERS
+        matrix = _matrix(picture, deep=deep)
+        threads = {} if threaded else _ONE_THREAD
+        if self._transparent and not deep and has_alpha(picture):
+            picture = on_white(picture, self._flattener, matrix=matrix, **threads)
+        rgb = self._scaler.reformat(
+            picture,
+            *size,
+            "rgb48le" if deep else "rgb24",
+            src_colorspace=matrix,
+            interpolation=interpolation,
+            **threads,
+        ).to_ndarray()
+        return (
+            hdr_to_srgb(rgb.astype(np.uint16, copy=False), self._transfer) if deep else rgb.astype(np.uint8, copy=False)
+        )
 
 
 def _matrix(picture: VideoFrame, *, deep: bool) -> int:

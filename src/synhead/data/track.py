@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from synhead.data.container import AnyPacket, open_media
 from synhead.data.errors import MediaError
-from synhead.data.frame_colours import transfer_of
+from synhead.data.frame_colours import is_transparent, transfer_of
 from synhead.data.image import check_size
 
 __all__ = ["Track", "picture_tracks"]
@@ -81,6 +81,11 @@ class Track:
     def transfer(self) -> int:
         """From light to codes, by the numbers of ITU-T H.273; 2 if the file does not say."""
         return transfer_of(self._stream)
+
+    @property
+    def transparent(self) -> bool:
+        """Whether a channel of alpha means what it says."""
+        return is_transparent(self._stream)
 
     def pictures(self) -> Iterator[VideoFrame]:
         """Those that are left."""

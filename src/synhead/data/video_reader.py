@@ -11,11 +11,10 @@ from types import TracebackType
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 
 from synhead.data.errors import MediaError
 from synhead.data.files import check_input
-from synhead.data.frame_colours import frame_to_srgb
+from synhead.data.frame_colours import FrameColours
 from synhead.data.image import Fit, RgbImage, centre, fitted_size
 from synhead.data.orientation import orientation
 from synhead.data.timeline import Clock
@@ -88,7 +87,6 @@ class VideoReader:
     def __init__(self, path: Path, *, size: int | None = None, fit: Fit = "crop") -> None:
         self.path, self.seconds = path, 0.0
         self._size, self._fit = size, fit
-        self._reformatter = VideoReformatter()
         animation = webp_facts(check_input(path))
         self._source = Track(path) if animation is None else WebpAnimation(path, animation)
         try:
@@ -96,6 +94,7 @@ class VideoReader:
             if first is None:
                 raise MediaError(f"{path} has no frame that can be decoded; export or download it again")
             self._first: VideoFrame | None = first
+            self._colours = FrameColours(transfer=self._source.transfer, transparent=self._source.transparent)
             self.info = self._describe(first)
         except BaseException:
             self._source.close()
@@ -178,7 +177,7 @@ class VideoReader:
             width, height = self._as_large_as_the_first(width, height, transposed=turn.transposed)
         else:
             width, height = fitted_size(width, height, self._size, self._fit)
-        shown = frame_to_srgb(self._reformatter, picture, (width, height), self._source.transfer)
+        shown = self._colours.to_srgb(picture, (width, height))
         pixels = turn.upright(shown)
         if self._size is None:
             return np.ascontiguousarray(_padded(pixels, self.info.width, self.info.height))

@@ -49,6 +49,8 @@ class WebpAnimation:
     time_base = TICK
     transfer = 13
     """sRGB's own, by the numbers of ITU-T H.273."""
+    transparent = False
+    """No longer."""
 
     def __init__(self, path: Path, facts: WebpFacts) -> None:
         """Raises MediaError for what is damaged, or too small or large."""

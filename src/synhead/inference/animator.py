@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from synhead.config import ConfigError
-from synhead.data.image import Fit, RgbImage, fit_image, read_image
+from synhead.data.image import Fit, RgbImage, fit_image, opaque_srgb, read_image
 from synhead.inference.engine import EagerEngine, Engine, OverlappingEngine, Pending, Precision
 from synhead.inference.engines import EngineOptions, make_engine
 from synhead.inference.fingerprint import ModelFingerprint, fingerprint
@@ -129,12 +129,13 @@ class Animator:
     def observe(self, source: RgbImage | Image.Image | Path | str) -> None:
         """Take the portrait to animate: its features, keypoints and codebook keys and values, computed once.
 
-        Raises MediaError if a path does not lead to a readable image.
+        An image of Pillow's is taken as it is, transparency on white; its EXIF data and colour profile are not used, as
+        those of a file are. Raises MediaError if a path does not lead to a readable image.
         """
         if isinstance(source, (str, Path)):
             source = read_image(Path(source))
         elif isinstance(source, Image.Image):
-            source = np.array(source.convert("RGB"))
+            source = np.array(opaque_srgb(source, None))
         portrait = fit_image(source, self.image_size, self.options.fit)
         self._source = self.engine.observe(portrait)
         self._portrait = portrait
