@@ -1,3 +1,4 @@
+import itertools
 import re
 from fractions import Fraction
 
@@ -301,6 +302,17 @@ def test_damaged_first_frame(tmp_path):
     with VideoReader(path) as reader:
         assert len(list(reader)) == 4
         assert reader.skipped == 1
+
+
+@pytest.mark.parametrize("reordered", [0, 3])
+def test_avi_keeps_its_pace_and_its_pauses(tmp_path, reordered):
+    """It has no times of presentation: B-frames made FFmpeg's guess go to and fro."""
+    numbers = [*range(10), *range(15, 25)]
+    path = write_clip(tmp_path / "a.avi", [Fraction(n, 25) for n in numbers], rate=Fraction(25), reordered=reordered)
+    frames = list(read_frames(path))
+    assert [level(frame.image) for frame in frames] == list(range(20))
+    steps = [(b.time - a.time) * 25 for a, b in itertools.pairwise(frames)]
+    assert sorted(steps) == [1] * 18 + [6]
 
 
 def test_truncated_video_gives_what_is_there(tmp_path):

@@ -50,15 +50,19 @@ def write_clip(
     time_base: Fraction | None = None,
     pix_fmt: str = "yuv420p",
     pictures: Sequence[np.ndarray] | None = None,
+    reordered: int = 0,
 ) -> Path:
-    """A clip of so many frames, or with frames at these times; of these pictures (upright, of that size) if given."""
+    """A clip of so many frames, or with frames at these times; of these pictures (upright, of that size) if given.
+
+    ``reordered``: so many B-frames in a row, in H.264.
+    """
     times = [i / rate for i in range(frames)] if isinstance(frames, int) else list(frames)
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=rate)
         video.width, video.height = size
         video.pix_fmt = pix_fmt
         video.codec_context.time_base = time_base or 1 / rate
-        video.options = {"preset": "ultrafast", "crf": "10", "bf": "0"} if codec == "libx264" else {}
+        video.options = {"preset": "ultrafast", "crf": "10", "bf": f"{reordered}"} if codec == "libx264" else {}
         audio = container.add_stream(tone.codec, rate=tone.rate, layout=tone.layout) if tone else None
         for i, time in enumerate(times):
             image = picture(i, *size) if pictures is None else np.ascontiguousarray(pictures[i])

@@ -37,6 +37,7 @@ class Track:
     def __init__(self, path: Path) -> None:
         """Raises MediaError for a file without a video track that can be decoded, and for stills."""
         self.path, self.skipped = path, 0
+        self._lead: int | None = None
         self._container = open_media(path)
         try:
             self._stream = self._select()
@@ -126,7 +127,18 @@ class Track:
                 if picture.is_corrupt:
                     self._skip("marked corrupt by the decoder")
                 else:
+                    if self._container.format.name == "avi":
+                        self._retime(picture)
                     yield picture
+
+    def _retime(self, picture: VideoFrame) -> None:
+        """AVI has no times of presentation, and FFmpeg's guess is wrong where pictures are stored in another order.
+
+        Those of decoding grow with the pictures that come out, the last few of which have none.
+        """
+        if self._lead is None and picture.pts is not None and picture.dts is not None:
+            self._lead = picture.pts - picture.dts
+        picture.pts = None if picture.dts is None or self._lead is None else picture.dts + self._lead
 
     def _demux(self) -> Iterator[AnyPacket]:
         """All packets of the stream, going on after damaged ones until nothing more comes."""
