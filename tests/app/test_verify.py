@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +89,33 @@ def test_one_changed_picture_of_a_folder_is_named(run: Run, tmp_path: Path) -> N
     assert "000002.png: broken" in finished.out
     third.unlink()
     assert run("verify", folder).code == 2
+
+
+def test_a_picture_put_into_a_folder_is_looked_at_too(run: Run, tmp_path: Path) -> None:
+    folder = write(tmp_path / FOLDER, default_marker())
+    shutil.move(write(tmp_path / "a.png"), folder / "000006.png")
+    finished = run("verify", folder)
+    assert finished.code == 1
+    assert "6 of 7" in finished.out
+    assert "000006.png: unmarked" in finished.out
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.webm", "a.gif", "a.png", "a.jpg", "a.webp"])
+@pytest.mark.parametrize("called", ["a", "a.JPG", "a.mkv"])
+def test_a_file_is_what_it_holds_whatever_its_name(run: Run, tmp_path: Path, name: str, called: str) -> None:
+    path = write(tmp_path / name, default_marker())
+    finished = run("verify", path.rename(tmp_path / called))
+    assert (finished.code, "intact" in finished.out) == (0, True), finished.out
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.png"])
+def test_of_a_broken_mark_nothing_is_claimed(run: Run, tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, default_marker())
+    path.write_bytes(path.read_bytes() + b"more")
+    finished = run("verify", path)
+    assert finished.code == 1
+    assert "proves nothing" in finished.out
+    assert not {"unchanged", "None", "nobody"} & set(finished.out.replace(",", " ").split())
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", FOLDER])

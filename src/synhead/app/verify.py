@@ -56,7 +56,7 @@ def files_of(path: Path) -> list[Path]:
 
     if not path.is_dir():
         return [path]
-    files = sequence_files(path) or sorted(path.glob("*.png"))
+    files = sorted({*(sequence_files(path) or ()), *path.glob("*.png")})
     if not files:
         raise MediaError(f"{path} holds no PNG files; name a file, or a folder of pictures")
     return files
@@ -97,6 +97,8 @@ def signer_line(verdict: Verdict) -> str | None:
     """Who signed, and what that is worth."""
     if verdict.carrier in ("none", "xmp"):
         return None
+    if verdict.state != "intact":
+        return f"{verdict.signer or 'unknown'}; a mark that does not hold proves nothing of it"
     if not verdict.signed:
         return "nobody: a hash alone, which whoever changes the file can renew"
     if verdict.trusted:

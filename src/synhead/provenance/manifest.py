@@ -35,6 +35,16 @@ MEDIA_TYPES: dict[str, str] = {
 }
 """Of the kinds we write, those that C2PA can be embedded in."""
 
+_BEGINNINGS: tuple[tuple[int, bytes, str | None], ...] = (
+    (0, b"GIF8", "image/gif"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\x1a\x45\xdf\xa3", None),
+    (4, b"ftyp", "video/mp4"),
+    (8, b"WEBP", "image/webp"),
+)
+"""Where, what, and which kind begins with it: MOV is read as MP4, Matroska and WebM take no manifest."""
+
 UNTRUSTED = "signingCredential.untrusted"
 MODEL_LABEL = "org.synhead.model"
 ACTIONS_LABEL = "c2pa.actions.v2"
@@ -73,6 +83,14 @@ class ManifestReport:
 def takes_manifest(path: Path) -> bool:
     """Whether this kind of file can hold a manifest and c2pa-python is installed."""
     return path.suffix.lower() in MEDIA_TYPES and extras.installed("c2pa")
+
+
+def media_type(path: Path) -> str | None:
+    """What ``path`` is, by how it begins, as names change on the way, else by its name; None: it takes no manifest."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    found = (kind for at, begin, kind in _BEGINNINGS if head[at : at + len(begin)] == begin)
+    return next(found, MEDIA_TYPES.get(path.suffix.lower()))
 
 
 def sign_file(path: Path, statement: Statement, credentials: Credentials) -> None:
@@ -123,12 +141,15 @@ def read_manifest(path: Path, anchors: bytes | None) -> ManifestReport | None:
     """The manifest in ``path``, checked; None if there is none. ``anchors``: PEM certificates that are trusted."""
     import c2pa  # noqa: PLC0415 - optional
 
+    kind = media_type(path)
+    if kind is None:
+        return None
     settings = _SETTINGS if anchors is None else {**_SETTINGS, "trust": {"user_anchors": anchors.decode("ascii")}}
     try:
         with (
             c2pa.Context(settings=c2pa.Settings.from_dict(settings)) as context,
             path.open("rb") as file,
-            c2pa.Reader(MEDIA_TYPES[path.suffix.lower()], file, context=context) as reader,
+            c2pa.Reader(kind, file, context=context) as reader,
         ):
             return _report(json.loads(reader.json()))
     except c2pa.C2paError.ManifestNotFound:

@@ -45,7 +45,7 @@ def verify_file(path: Path, *, anchors: bytes | None = None) -> Verdict:
     Raises ProvenanceError if the file cannot be read, or what it takes to check it is not installed.
     """
     try:
-        if manifest.takes_manifest(path):
+        if extras.installed("c2pa"):
             report = manifest.read_manifest(path, anchors)
             if report is not None:
                 return _of_manifest(path, report)
@@ -112,6 +112,6 @@ def _signed(said: Verdict, seal: Seal, anchors: bytes | None) -> Verdict:
 
 
 def _why_unsealed(path: Path) -> str:
-    if path.suffix.lower() in manifest.MEDIA_TYPES and not manifest.takes_manifest(path):
+    if manifest.media_type(path) is not None and not extras.installed("c2pa"):
         return f"to check its C2PA manifest, {extras.REMEDY}"
     return "its manifest was removed: nothing shows whether the file has changed"
