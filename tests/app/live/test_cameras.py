@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,9 @@ import pytest
 from synhead.app.live import cameras
 from synhead.app.live.cameras import VirtualCamera, camera_frames, video_frames
 from synhead.config import ConfigError
+from synhead.data.video import Frame, VideoReader
 from tests.data.clip_factory import write_video
+from tests.data.video_factory import level, write_clip
 
 
 def test_a_video_comes_over_and_over_when_it_is_due(tmp_path: Path) -> None:
@@ -30,6 +34,29 @@ def test_pictures_that_are_late_are_left_out(tmp_path: Path) -> None:
     time.sleep(0.4)
     second = next(frames)
     assert second[0, 0, 1] > first[0, 0, 1] + 60, "green is ten times the frame"
+
+
+def test_the_first_picture_comes_at_once_and_the_last_stays_as_long_as_it_lasts(tmp_path: Path) -> None:
+    """Trimmed videos begin late on their own clock."""
+    times = [Fraction(3), Fraction(13, 4)]
+    path = write_clip(tmp_path / "v.mp4", times, rate=Fraction(4), time_base=Fraction(1, 16))
+    frames = video_frames(path)
+    start = time.perf_counter()
+    came = [time.perf_counter() - start for _ in islice(frames, 4)]
+    assert came == pytest.approx([0, 0.25, 0.5, 0.75], abs=0.15)
+
+
+def test_a_video_that_is_slow_to_decode_moves_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(VideoReader):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                time.sleep(0.05)
+                yield frame
+
+    monkeypatch.setattr(cameras, "VideoReader", Slow)
+    path = write_clip(tmp_path / "v.mp4", 24, rate=Fraction(100))
+    levels = [level(picture) for picture in islice(video_frames(path), 4)]
+    assert len(set(levels)) >= 3
 
 
 def test_a_camera_that_ffmpeg_opens_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +22,8 @@ __all__ = ["Display", "VirtualCamera", "camera_frames", "video_frames"]
 
 _DEVICES = {"Linux": ("v4l2", "/dev/video0"), "Darwin": ("avfoundation", "0"), "Windows": ("dshow", None)}
 """FFmpeg's input for cameras, and the first camera's name, where there is one."""
+PATIENCE_S = 0.2
+"""So long nothing is shown of a video that is decoded more slowly than it plays."""
 _WANTED = {"video_size": "640x480", "framerate": "30"}
 
 
@@ -80,13 +83,23 @@ def camera_frames(device: str | None) -> Iterator[RgbImage]:
 
 
 def video_frames(path: Path) -> Iterator[RgbImage]:
-    """A video over and over, each picture when it is due; those that are late are left out. Raises MediaError."""
+    """A video over and over, each picture when it is due; those that are late are left out, but for some where all are.
+
+    Raises MediaError.
+    """
+    begun = looked = time.perf_counter()
     while True:
-        start = time.perf_counter()
+        first: Fraction | None = None
+        end = begun
         with VideoReader(path) as reader:
             for frame in reader:
-                early = float(frame.time) - (time.perf_counter() - start)
-                if early > 0:
-                    time.sleep(early)
-                if early > -1 / float(reader.info.rate):
+                first = frame.time if first is None else first
+                due = begun + float(frame.time - first)
+                end = due + float(frame.duration)
+                time.sleep(max(0.0, due - time.perf_counter()))
+                now = time.perf_counter()
+                if now - due < 1 / float(reader.info.rate) or now - looked > PATIENCE_S:
                     yield frame.image
+                    looked = time.perf_counter()
+        time.sleep(max(0.0, end - time.perf_counter()))
+        begun = time.perf_counter()
