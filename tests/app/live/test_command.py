@@ -37,9 +37,12 @@ def test_what_cannot_be_is_told_in_a_line(run, media: Path, monkeypatch: pytest.
     wrong = {
         "give PORTRAIT, or --serve": ["live"],
         "not both": ["live", portrait, "--serve"],
-        "no face was found": ["live", portrait, "--preset", "tiny"],
+        "--center on the command line": ["live", portrait, "--preset", "tiny"],
         "no camera /dev/none": ["live", portrait, "--preset", "tiny", "--center", "--camera", "/dev/none"],
         "does not exist": ["live", portrait, "--preset", "tiny", "--center", "--driving", media / "none.mp4"],
+        "--smooth, --label: without effect here": ["live", "--serve", "--smooth", 2, "--label", "KI"],
+        "leave --driving out": ["live", "--serve", "--driving", media / "driving.mp4"],
+        "leave --camera out": ["live", portrait, "--camera", "a", "--driving", media / "driving.mp4"],
         "motion multiplier": ["live", portrait, "--preset", "tiny", "--multiplier", 9],
         "--port": ["live", "--serve", "--preset", "tiny", "--host", "203.0.113.1"],
     }

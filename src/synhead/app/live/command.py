@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from synhead.inference.animator import Animator
 
 RATE = 25.0
+LABEL = "AI-generated"
 
 
 def live(
@@ -47,7 +48,7 @@ def live(
     ] = False,
     multiplier: Annotated[float, typer.Option(help="How large movements become; 1 as the driver's.")] = 1.0,
     smooth: Annotated[float, typer.Option(min=0.0, help="Frames by which a still face lags; 0: none.")] = 0.0,
-    label: Annotated[str, typer.Option(metavar="TEXT", help="Words in a corner; '' for none.")] = "AI-generated",
+    label: Annotated[str, typer.Option(metavar="TEXT", help="Words in a corner; '' for none.")] = LABEL,
     seconds: Annotated[float | None, typer.Option(help="Stop after so long; default: with Ctrl-C.")] = None,
     host: Annotated[str, typer.Option(help="Address for --serve; others than this machine's own open it up.")] = (
         "127.0.0.1"
@@ -57,6 +58,18 @@ def live(
     """Let PORTRAIT follow a camera live."""
     if serve == (portrait is not None):
         raise ConfigError("give PORTRAIT, or --serve, where it is chosen on the page; not both")
+    elsewhere: dict[str, object] = {
+        "--center": center,
+        "--multiplier": multiplier != 1,
+        "--smooth": smooth > 0,
+        "--label": label != LABEL,
+        "--seconds": seconds,
+    }
+    mirrored: dict[str, object] = {"--camera": camera, "--driving": driving, "--virtual-camera": virtual_camera}
+    if serve:
+        refuse(elsewhere | mirrored, "the page's own camera drives, and movement and crop are chosen there")
+    elif driving is not None:
+        refuse({"--camera": camera}, "--driving names who drives")
     from synhead.app.live.session import LiveOptions  # heavy imports wait until a command runs
 
     options = LiveOptions(crop="center" if center else "auto", multiplier=multiplier, smooth=smooth, label=label)
@@ -87,6 +100,13 @@ def live(
         remark("stop with Ctrl-C")
         found = run_mirror(session, frames, display, seconds=seconds, told=lambda figures: remark(figures.line))
     say(found.line)
+
+
+def refuse(given: dict[str, object], reason: str) -> None:
+    """ConfigError that names the options which would have no effect."""
+    vain = [name for name, value in given.items() if value]
+    if vain:
+        raise ConfigError(f"{', '.join(vain)}: without effect here, as {reason}; leave {' and '.join(vain)} out")
 
 
 def about(loaded: LoadedModel) -> LiveModel:

@@ -179,7 +179,7 @@ def _square_of(portrait: RgbImage, options: LiveOptions, detector: FaceDetector 
         raise LiveError(
             "no_face",
             "no face was found in the portrait",
-            "choose another picture, or take its middle (crop: center)",
+            "choose another picture, or take its middle (crop: center; --center on the command line)",
         ) from error
     return extract(portrait, framed.crops[0], size)
 
