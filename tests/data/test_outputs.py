@@ -3,6 +3,7 @@
 import json
 import resource
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from tests.output_kinds import FOLDER, KINDS, SIZE, STILLS, VIDEOS, contents, first_file, pictures, spec, write
 
 from synhead.data.errors import MediaError
-from synhead.data.image import write_image
+from synhead.data.image import read_image, write_image
 from synhead.data.outputs import open_output
 from synhead.data.video import probe, read_frames
 
@@ -135,6 +136,24 @@ def test_nothing_written_is_an_error(tmp_path, name):
 def test_unknown_kinds_name_the_known(tmp_path, name):
     with pytest.raises(MediaError, match=r"choose \.mp4"):
         open_output(tmp_path / name, spec())
+
+
+@pytest.mark.parametrize("name", [".mp4", ".GIF", ".png"])
+def test_a_suffix_is_no_name(tmp_path, name):
+    """As of a variable that is empty: it would be a hidden folder."""
+    with pytest.raises(MediaError, match=rf"suffix without a name; name the output as out\{name.lower()}"):
+        open_output(tmp_path / name, spec())
+
+
+def test_there_is_no_standard_input_or_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MediaError, match="standard output; name a file"):
+        open_output(Path("-"), spec())
+    with pytest.raises(MediaError, match="standard input; save it"):
+        probe(Path("-"))
+    write_image(tmp_path / "a.png", pictures(1)[0])
+    (tmp_path / "a.png").rename(tmp_path / "-")
+    assert read_image(Path("-")).shape == (*SIZE[::-1], 3)
 
 
 def test_missing_folder(tmp_path):

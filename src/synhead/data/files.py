@@ -12,11 +12,16 @@ from pathlib import Path
 
 from synhead.data.errors import MediaError
 
+STANDARD = Path("-")
+"""What many programs take for standard input and output."""
+
 
 def check_input(path: Path) -> Path:
     """``path`` if it is a readable, non-empty, regular file; MediaError otherwise."""
     try:
         if not path.exists():
+            if path == STANDARD:
+                raise MediaError("inputs are read more than once, so not from standard input; save it as a file first")
             raise MediaError(f"{path} does not exist; check the path")
         if path.is_dir():
             raise MediaError(f"{path} is a folder; name a file in it")
@@ -65,6 +70,8 @@ def check_folder_output(path: Path, *, inputs: Sequence[Path], ours: Callable[[P
     """
     try:
         target = path.resolve()
+        if path == STANDARD and not target.exists():
+            raise MediaError("outputs are marked when they are complete, so not on standard output; name a file")
         if target.exists() and not target.is_dir():
             raise MediaError(f"{path} is a file; choose another name for the folder of pictures")
         if not target.parent.is_dir():

@@ -24,6 +24,8 @@ def open_output(path: Path, spec: OutputSpec) -> Output:
     codec or quality asked for.
     """
     suffix = path.suffix.lower()
+    if path.name.lower() in OUTPUT_SUFFIXES:
+        raise MediaError(f"{path} is a suffix without a name; name the output as out{path.name.lower()}")
     if suffix in VIDEO_SUFFIXES:
         return VideoOutput(path, spec)
     if not suffix or suffix in OUTPUT_SUFFIXES:
