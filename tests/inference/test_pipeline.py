@@ -180,6 +180,15 @@ def test_what_would_fail_at_the_end_is_told_before_any_work(light, face, tmp_pat
     assert names(tmp_path) == before
 
 
+def test_a_still_for_a_moving_driver_is_told_before_any_pass(light, face, tmp_path, monkeypatch):
+    single, moving = write_clip(tmp_path / "one.mp4", 1), write_clip(tmp_path / "d.mp4", 3)
+    assert animate_video(light, face, single, tmp_path / "out.png").frames == 1
+    monkeypatch.setattr("synhead.inference.scene.framed_footage", lambda *_: pytest.fail("the work has begun"))
+    with pytest.raises(MediaError, match=r"more\.png holds one picture; name a video"):
+        animate_video(light, face, moving, tmp_path / "more.png")
+    assert not (tmp_path / "more.png").exists()
+
+
 def signer_of_certificates_alone(folder: Path) -> dict[str, Path]:
     """C2PA refuses it, but only when there is something to sign."""
     key = ec.generate_private_key(ec.SECP256R1())

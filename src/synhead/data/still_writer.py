@@ -51,7 +51,7 @@ class StillOutput(_PictureOutput):
         """Write the frame; there is no time in a still image."""
         del time, duration
         if self._written:
-            raise MediaError(f"{self.path} holds one picture; name a video, a .gif or a folder for more")
+            raise one_picture(self.path)
         self._save(self._temporary, image)
         self._written = True
 
@@ -91,6 +91,11 @@ class SequenceOutput(_PictureOutput):
         self._save(file, image)
         self._mark(file)
         self._times.append((begin, self._end - begin))
+
+
+def one_picture(path: Path) -> MediaError:
+    """What to raise where a second frame would come."""
+    return MediaError(f"{path} holds one picture; name a video, a .gif or a folder for more")
 
 
 def frame_name(index: int) -> str:

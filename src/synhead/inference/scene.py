@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from synhead.data.image import RgbImage
+from synhead.data.errors import MediaError
+from synhead.data.image import IMAGE_SUFFIXES, RgbImage
+from synhead.data.still_writer import one_picture
 from synhead.data.video import check_frame
 from synhead.faces.framing import Framing
 from synhead.inference.animator import Animator
@@ -116,6 +118,8 @@ def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitS
     square = Shape(size=animator.image_size, fit=animator.options.fit)
     shape = replace(square, whole=may_paste and not job.options.side_by_side)
     source = open_source(job.source, job.framing, shape, detector, clock, stack)
+    if isinstance(source, Photo) and job.output.suffix.lower() in IMAGE_SUFFIXES and _moves(job, template):
+        raise one_picture(job.output)
     driver: VideoDriver | TemplateDriver
     if template is not None:
         driver = TemplateDriver(template)
@@ -140,6 +144,17 @@ def _checked_driver(animator: Animator, job: AnimationJob) -> MotionTemplate | N
     if named is not None:
         template.frame(named)
     return template
+
+
+def _moves(job: AnimationJob, template: MotionTemplate | None) -> bool:
+    """Whether the driver has more than one frame."""
+    if template is not None:
+        return len(template) > 1
+    try:
+        check_frame(job.driving, 1)
+    except MediaError:
+        return False
+    return True
 
 
 def _wants_faces(job: AnimationJob) -> bool:
