@@ -36,6 +36,14 @@ def jobs(media: Path, tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def test_what_an_output_cannot_be_is_told_without_its_passing_name(run: Run, jobs: Callable[..., Path]) -> None:
+    finished = run("batch", jobs({"output": "a.gif", "options": {"crf": 20}}, {"output": "b.png"}), *TINY)
+    assert finished.code == 1
+    assert "a .gif file has no crf" in finished.err
+    assert "a .png file holds one picture" in finished.err
+    assert "staged" not in finished.err
+
+
 def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {"jobs.jsonl", "jobs.jsonl.journal"}
 

@@ -131,7 +131,7 @@ def test_bad_media_gives_one_line_and_no_output(run: Run, case: str, media: Path
         (("--preset", "tiny", "--reference", "-3"), ("-3", "auto")),
         (("--preset", "tiny", "--multiplier", "9"), ("9", "5")),
         (("--preset", "tiny", "--crf", "60"), ("crf 60", "0 (best) to 51")),
-        (("--preset", "tiny", "-o", "out.gif", "--crf", "20"), (".gif has no crf", "leave crf out", ".mp4")),
+        (("--preset", "tiny", "-o", "out.gif", "--crf", "20"), ("a .gif file has no crf", "leave crf out", ".mp4")),
         (("--preset", "tiny", "-o", "out", "--codec", "h264"), ("PNGs has no codec", "leave codec out", ".mp4")),
         (("--preset", "tiny", "--label", "生成AI"), ("生 成", "without them")),
     ],

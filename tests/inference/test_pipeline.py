@@ -161,8 +161,8 @@ def test_reference_frame_out_of_range(light, face, tmp_path, index):
     [
         ("out.mp4", {"codec": "vp9"}, "take no vp9"),
         ("out.mp4", {"crf": 60}, "crf 60 is out of range"),
-        ("out.gif", {"codec": "h265"}, r"\.gif has no codec; leave codec out, or name a video"),
-        ("out.png", {"crf": 0}, r"\.png has no crf; leave crf out, or name a video"),
+        ("out.gif", {"codec": "h265"}, r"a \.gif file has no codec; leave codec out, or name a video"),
+        ("out.png", {"crf": 0}, r"a \.png file has no crf; leave crf out, or name a video"),
         ("out", {"codec": "av1", "crf": 30}, "a folder of PNGs has no codec and no crf; leave codec and crf out"),
         ("out.mp4", {"certificate": Path("none.pem"), "key": Path("none.pem")}, "none.pem cannot be read"),
         ("out.mp4", "root", "certificate"),
@@ -184,7 +184,7 @@ def test_a_still_for_a_moving_driver_is_told_before_any_pass(light, face, tmp_pa
     single, moving = write_clip(tmp_path / "one.mp4", 1), write_clip(tmp_path / "d.mp4", 3)
     assert animate_video(light, face, single, tmp_path / "out.png").frames == 1
     monkeypatch.setattr("synhead.inference.scene.framed_footage", lambda *_: pytest.fail("the work has begun"))
-    with pytest.raises(MediaError, match=r"more\.png holds one picture; name a video"):
+    with pytest.raises(MediaError, match=r"a \.png file holds one picture; name a video"):
         animate_video(light, face, moving, tmp_path / "more.png")
     assert not (tmp_path / "more.png").exists()
 

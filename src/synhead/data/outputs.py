@@ -45,8 +45,8 @@ def _check_no_codec(path: Path, spec: OutputSpec) -> None:
     """MediaError if a codec or a quality is asked for, which only videos have."""
     given = [name for name, asked in (("codec", spec.codec != "auto"), ("crf", spec.crf is not None)) if asked]
     if given:
-        kind = path.suffix.lower() or "a folder of PNGs"
+        kind = f"a {suffix} file" if (suffix := path.suffix.lower()) else "a folder of PNGs"
         raise MediaError(
-            f"{path}: {kind} has no {' and no '.join(given)}; leave {' and '.join(given)} out, "
+            f"{kind} has no {' and no '.join(given)}; leave {' and '.join(given)} out, "
             f"or name a video: {', '.join(VIDEO_SUFFIXES)}"
         )

@@ -95,7 +95,7 @@ class SequenceOutput(_PictureOutput):
 
 def one_picture(path: Path) -> MediaError:
     """What to raise where a second frame would come."""
-    return MediaError(f"{path} holds one picture; name a video, a .gif or a folder for more")
+    return MediaError(f"a {path.suffix.lower()} file holds one picture; name a video, a .gif or a folder for more")
 
 
 def frame_name(index: int) -> str:
