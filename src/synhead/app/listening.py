@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import threading
@@ -12,6 +13,8 @@ from synhead.config import ConfigError
 
 if TYPE_CHECKING:
     import uvicorn
+
+PORT_TROUBLE = (errno.EADDRINUSE, errno.EACCES)
 
 __all__ = ["listen", "serve_until_stopped"]
 
@@ -25,7 +28,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen()  # the address is told before the server is up: whoever comes early waits
     except OSError as error:
         listener.close()
-        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port, or 0") from error
+        remedy = "--port, or 0" if error.errno in PORT_TROUBLE else "--host: an address of this machine"
+        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); choose another {remedy}") from error
     return listener
 
 

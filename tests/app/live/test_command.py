@@ -44,7 +44,7 @@ def test_what_cannot_be_is_told_in_a_line(run, media: Path, monkeypatch: pytest.
         "leave --driving out": ["live", "--serve", "--driving", media / "driving.mp4"],
         "leave --camera out": ["live", portrait, "--camera", "a", "--driving", media / "driving.mp4"],
         "motion multiplier": ["live", portrait, "--preset", "tiny", "--multiplier", 9],
-        "--port": ["live", "--serve", "--preset", "tiny", "--host", "203.0.113.1"],
+        "choose another --host": ["live", "--serve", "--preset", "tiny", "--host", "203.0.113.1"],
     }
     for words, given in wrong.items():
         done = run(*given)
