@@ -95,6 +95,7 @@ def test_a_face_that_is_not_there_is_told_in_words_of_the_api(serve: Serve, medi
     status = server.wait(server.send(media, {"crop": "auto"}).json()["id"])
     assert status["state"] == "failed"
     assert "no face was found" in status["error"]
+    assert "crop box with box [left, top, right, bottom] in pixels, or crop center" in status["error"]
     assert "--" not in status["error"]
     assert str(server.service.workspace.root) not in status["error"]
     assert list(server.service.workspace.root.iterdir()) == []

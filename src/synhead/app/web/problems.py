@@ -35,6 +35,7 @@ __all__ = [
 FAULT = "a fault of the program; the server's log has more, please report it"
 MAX_LISTED = 5
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_BOX = ("--crop LEFT,TOP,RIGHT,BOTTOM in pixels", "crop box with box [left, top, right, bottom] in pixels")
 _WORDS = {
     400: "the request is not understood; send it as /api/v1/openapi.json describes it",
     401: "the password is needed; send it as Basic or Bearer authorization, or sign in on the page",
@@ -164,4 +165,5 @@ def plain(error: Exception, folder: Path) -> str:
 
 def renamed(text: str) -> str:
     """Words written for the command line, with its options called as the API calls them."""
+    text = text.replace(*_BOX)
     return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: found[1].replace("-", "_"), text)
