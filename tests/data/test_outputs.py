@@ -1,7 +1,9 @@
 """All kinds keep the same promise: whole under its name, or nothing, and never a loss for the user."""
 
 import json
+import os
 import resource
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -111,6 +113,26 @@ def test_unwritable_folder(tmp_path, name, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(MediaError, match="folder you may write to"):
         open_output(tmp_path / name, spec())
+
+
+FILES = [name for name in KINDS if name != FOLDER]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_write_protected_file_is_not_replaced(tmp_path, name, monkeypatch):
+    """By a refusing system, as above."""
+    write(tmp_path / name)
+    monkeypatch.setattr("os.access", lambda _, mode: mode != os.W_OK)
+    with pytest.raises(MediaError, match="write-protected"):
+        open_output(tmp_path / name, spec())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions")
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_private_stays_private(tmp_path, name):
+    write(tmp_path / name).chmod(0o700)
+    write(tmp_path / name)
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("name", KINDS)

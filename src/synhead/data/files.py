@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from synhead.data.errors import MediaError
@@ -50,6 +50,8 @@ def check_output(path: Path, *, inputs: Sequence[Path] = (), suffixes: Collectio
             raise MediaError(f"{path} is a folder; name a file in it")
         if target.exists() and not target.is_file():
             raise MediaError(f"{path} is not a regular file; choose another name for the output")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise MediaError(f"{path} is write-protected; choose another name for the output, or lift the protection")
         if not target.parent.is_dir():
             raise MediaError(f"folder {target.parent} does not exist; create it or choose another output")
         for given in inputs:
@@ -93,15 +95,15 @@ def check_folder_output(path: Path, *, inputs: Sequence[Path], ours: Callable[[P
 def replacing(path: Path, finish: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """A temporary path beside ``path``: renamed to it at the end, removed if the block or ``finish`` raises anything.
 
-    Whatever stood at ``path`` stays untouched until the rename, which is atomic. ``finish`` is called on the complete
-    temporary file just before it.
+    Whatever stood at ``path`` stays untouched until the rename, which is atomic, and passes its permissions on.
+    ``finish`` is called on the complete temporary file just before it.
     """
     temporary = _temporary(path)
     try:
         yield temporary
         if finish is not None:
             finish(temporary)
-        temporary.replace(path)
+        move_file(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -123,13 +125,20 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+def move_file(file: Path, path: Path) -> None:
+    """Let ``file`` take the place of ``path``, and the permissions of the file that stood there."""
+    _pass_permissions(path, file)
+    file.replace(path)
+
+
 def move_folder(folder: Path, path: Path) -> None:
-    """Let ``folder`` take the place of ``path``, and remove the folder that stood there.
+    """Let ``folder`` take the place of ``path`` and its permissions, and remove the folder that stood there.
 
     No system call exchanges folders portably: the earlier one is first moved aside, and moved back if its place cannot
     be taken.
     """
     aside = _temporary(path)
+    _pass_permissions(path, folder)
     if path.exists():
         path.replace(aside)
     try:
@@ -145,6 +154,11 @@ def _probe(folder: Path) -> None:
     """OSError if no file can be made in ``folder``; where the system can, it is one that never has a name."""
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def _pass_permissions(earlier: Path, new: Path) -> None:
+    with suppress(OSError):  # nothing stood there, or a file system without permissions
+        shutil.copymode(earlier, new)
 
 
 def _temporary(path: Path) -> Path:

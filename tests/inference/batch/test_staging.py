@@ -32,6 +32,15 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "b.mp4").read_text() == "x"
 
 
+def test_a_private_output_stays_private(tmp_path: Path) -> None:
+    output = tmp_path / "a.mp4"
+    output.touch(0o600)
+    staged = staged_path(output, MARK)
+    staged.touch(0o644)
+    publish(staged, output)
+    assert output.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_seal_knows_every_byte_and_every_name(tmp_path: Path) -> None:
     file, folder = tmp_path / "a.mp4", tmp_path / "b"
     assert seal(file) is None

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from synhead.data.files import move_folder
+from synhead.data.files import move_file, move_folder
 from synhead.weights.hub import file_sha256
 
 __all__ = ["Seal", "discard", "publish", "seal", "staged_path"]
@@ -56,7 +56,7 @@ def publish(staged: Path, output: Path) -> None:
     if staged.is_dir():
         move_folder(staged, target)
     else:
-        staged.replace(target)
+        move_file(staged, target)
     _synchronise(target.parent)
 
 
