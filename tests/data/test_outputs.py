@@ -246,6 +246,16 @@ def test_times_of_a_sequence_are_kept(tmp_path):
     assert len(list((tmp_path / FOLDER).glob("*.png"))) == 3
 
 
+def test_the_last_picture_of_a_gif_lasts_as_long_as_it_says(tmp_path):
+    """Not one frame of the average rate, which of a video with a pause is long."""
+    with open_output(tmp_path / "a.gif", spec(rate=Fraction(1))) as output:
+        for index, picture in enumerate(pictures(3)):
+            output.write(picture, time=Fraction(index, 10), duration=Fraction(7, 100))
+    with Image.open(tmp_path / "a.gif") as image:
+        delays = [image.seek(index) or image.info["duration"] for index in range(image.n_frames)]
+    assert delays == [100, 100, 70]
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [(Fraction(30000, 1001), 3), (Fraction(60), 1), (Fraction(12), 4)])
 def test_gif_times_do_not_drift(tmp_path, rate, seconds):
     """Each frame is at the nearest hundredth of its own time, and none is closer to the next than browsers show."""

@@ -14,7 +14,7 @@ from av.filter import Graph
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from synhead.data.container import close_quietly
+from synhead.data.container import AnyPacket, close_quietly
 from synhead.data.files import check_output, replacing
 from synhead.data.image import RgbImage
 from synhead.data.output import Output, OutputSpec
@@ -39,6 +39,7 @@ class GifOutput(Output):
         self._origin: Fraction | None = None
         self._end = Fraction(0)
         self._last: int | None = None
+        self._held: AnyPacket | None = None  # the last one's own duration counts, of others the distance to the next
 
     def _begin(self, stack: ExitStack) -> None:
         temporary = stack.enter_context(replacing(self._target, self._mark))
@@ -76,13 +77,18 @@ class GifOutput(Output):
 
     def _encode(self, indexed: VideoFrame | None) -> None:
         for packet in self._stream.encode(indexed):
-            self._container.mux_one(packet)
+            if self._held is not None:
+                self._container.mux_one(self._held)
+            self._held = packet
 
     def _finish(self) -> None:
         if self._origin is None:
             raise self._nothing_written()
         self._push(None)
         try:
+            if self._held is not None and self._last is not None:
+                self._held.duration = max(LEAST_DELAY, round(self._end / TICK) - self._last)
+                self._container.mux_one(self._held)
             self._container.close()
         except av.error.FFmpegError as error:
             raise self._failure(error.strerror) from error
