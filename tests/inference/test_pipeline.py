@@ -18,6 +18,7 @@ from synhead.inference import pipeline
 from synhead.inference.animator import Animator, AnimatorOptions
 from synhead.inference.job import AnimationJob, OutputOptions
 from synhead.inference.pipeline import animate_video as animate_job
+from synhead.inference.scene import SILENT
 from synhead.provenance import credentials
 from synhead.provenance.errors import ProvenanceError
 from synhead.types import Keypoints
@@ -178,6 +179,14 @@ def test_what_would_fail_at_the_end_is_told_before_any_work(light, face, tmp_pat
     with pytest.raises((MediaError, ProvenanceError), match=told):
         animate_video(light, face, driving, tmp_path / name, **options)
     assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("audio", ["driver", "source", "none"])
+def test_the_sound_of_a_photo_is_said_to_be_none(light, face, tmp_path, audio):
+    driving = write_clip(tmp_path / "d.mp4", 3, tone=Tone())
+    report = animate_video(light, face, driving, tmp_path / "out.mp4", audio=audio)
+    assert report.audio == ("copied" if audio == "driver" else "none")
+    assert [warning for warning in report.warnings if "no sound" in warning] == [SILENT] * (audio == "source")
 
 
 def test_a_still_for_a_moving_driver_is_told_before_any_pass(light, face, tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ __all__ = ["Scene", "open_scene"]
 
 PLAYABLE_PX = (4096, 2304)
 """What hardware decoders of H.264 show at most."""
+SILENT = "the portrait is a photo, which has no sound: leave --audio source out for the driver's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,8 @@ def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitS
         driver = VideoDriver(framed_footage(job.driving, job.driving_framing, square, detector, clock, stack), stack)
     pasted = shape.whole and (wanted == "always" or _is_worth_pasting(source, job.framing))
     scene = Scene(source, driver, pasted, (problem,) if problem else ())
+    if job.options.audio == "source" and isinstance(source, Photo):
+        scene = replace(scene, warnings=(*scene.warnings, SILENT))
     return replace(scene, warnings=(*scene.warnings, *_told(scene)))
 
 
