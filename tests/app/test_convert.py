@@ -45,6 +45,12 @@ def test_wrong_number_of_inputs(run: Run, given: tuple[str, ...], tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_checkpoint_that_is_not_there_leaves_no_folder(run: Run, tmp_path: Path) -> None:
+    finished = run("convert", tmp_path / "none", "--to-official", "-o", tmp_path / "out" / "deep")
+    assert finished.code == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_missing_file(run: Run, tmp_path: Path) -> None:
     finished = run("convert", tmp_path / "a.pth", tmp_path / "b.pth", "-o", tmp_path / "out")
     assert finished.code == 2

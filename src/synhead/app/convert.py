@@ -37,7 +37,6 @@ def convert(
     from synhead.weights.checkpoint import read_info
 
     if to_official:
-        output.mkdir(parents=True, exist_ok=True)
         official.export(inputs[0], output / GENERATOR_FILE, output / ESTIMATOR_FILE)
         say(f"{output / GENERATOR_FILE} and {output / ESTIMATOR_FILE}: written in the published form")
         if lost := official.lost(read_info(inputs[0]).model):

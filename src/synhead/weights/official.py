@@ -233,6 +233,7 @@ def export(directory: Path, net_g: Path, net_motion_estimator: Path) -> None:
     """Our checkpoint directory back to the two published .pth files; neither is replaced before both are written.
 
     In float32, the averaged weights under both names of the generator's. See :func:`lost` for what is left out.
+    Folders are made if they are not there.
     """
     model = checkpoint.load(directory)
     generator = to_official(model, "generator")
@@ -240,6 +241,8 @@ def export(directory: Path, net_g: Path, net_motion_estimator: Path) -> None:
         (net_g, {"params": generator, "params_ema": generator}),
         (net_motion_estimator, {"params": to_official(model, "motion_estimator")}),
     )
+    for path, _ in outputs:
+        path.parent.mkdir(parents=True, exist_ok=True)
     staged = [(path, path.with_name(f".{path.name}.partial")) for path, _ in outputs]
     try:
         for (_, content), (_, partial) in zip(outputs, staged, strict=True):
