@@ -100,6 +100,7 @@ BROKEN = {
     "damaged weights": (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 99), "damaged"),
     "config is no JSON": (lambda f: (f / "config.json").write_text("{"), "not JSON"),
     "unknown field": (lambda f: reconfigure(f, lambda c: c["model"].update(wings=2)), "wings"),
+    "missing field": (lambda f: (f / "config.json").write_text("{}"), r"missing field\(s\) model; is this the right"),
     "ill-typed field": (lambda f: reconfigure(f, lambda c: c["model"].update(image_size="big")), "image_size"),
     "impossible sizes": (lambda f: reconfigure(f, lambda c: c["model"].update(image_size=65)), "divisible"),
     "newer format": (lambda f: reconfigure(f, lambda c: c.update(format_version=99)), "upgrade synhead"),

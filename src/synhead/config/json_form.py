@@ -6,7 +6,7 @@ import dataclasses
 import json
 import types
 import typing
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -41,9 +41,13 @@ def _build(kind: type[ConfigT], data: object, where: str) -> ConfigT:
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected an object, got {type(data).__name__}")
     hints = typing.get_type_hints(kind)
-    known = {f.name for f in fields(typing.cast(Any, kind))}
+    own = fields(typing.cast(Any, kind))
+    known = {field.name for field in own}
     unknown = sorted(set(data) - known)
     require(not unknown, f"{where}: unknown field(s) {', '.join(unknown)}; was it written by a newer version?")
+    needed = {field.name for field in own if field.default is MISSING and field.default_factory is MISSING}
+    missing = sorted(needed - set(data))
+    require(not missing, f"{where}: missing field(s) {', '.join(missing)}; is this the right file, and whole?")
     values = {name: _convert(hints[name], value, f"{where}.{name}") for name, value in data.items()}
     try:
         return kind(**values)
