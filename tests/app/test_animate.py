@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from synhead.data.video import probe, read_frames
 from synhead.faces import task_file
+from synhead.inference.engines import engine_for
 from synhead.provenance.verify import verify_file
 from tests.app.conftest import FRAMES, Finished
 
@@ -74,10 +76,11 @@ def test_json_report(run: Run, media: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("*.png"))) == FRAMES
 
 
-@pytest.mark.parametrize(("asked", "used"), [((), "prepared"), (("--engine", "eager"), "eager")])
+@pytest.mark.parametrize(("asked", "used"), [((), None), (("--engine", "prepared"), "prepared")])
 def test_the_engine_is_chosen_and_told(
-    run: Run, media: Path, tmp_path: Path, asked: tuple[str, ...], used: str
+    run: Run, media: Path, tmp_path: Path, asked: tuple[str, ...], used: str | None
 ) -> None:
+    used = used or engine_for(torch.device("cpu"), "fp32")
     given = ("animate", media / "portrait.jpg", media / "driving.mp4", "-o", tmp_path / "out.gif", "--preset", "tiny")
     given = (*given, *MIDDLE, "--device", "cpu", *asked)
     report = json.loads(run(*given, "--json").out)

@@ -58,3 +58,17 @@ def test_doctor_tells_why_a_gpu_is_slow(monkeypatch: pytest.MonkeyPatch) -> None
         found = doctor._kernels()
         assert (found.state == "slow") is not there
         assert ("gcc" in found.remedy) is not there
+
+
+@pytest.mark.parametrize(
+    ("taken", "measured", "state"), [("native", True, "ok"), ("prepared", True, "slow"), ("prepared", False, "ok")]
+)
+def test_doctor_tells_which_engine_a_cpu_takes(
+    monkeypatch: pytest.MonkeyPatch, *, taken: str, measured: bool, state: str
+) -> None:
+    monkeypatch.setattr("synhead.inference.engines.engine_for", lambda *_: taken)
+    monkeypatch.setattr("synhead.inference.engines.native_measured", lambda: measured)
+    found = doctor._engine()
+    assert (found.topic, found.state) == ("engine", state)
+    assert found.fact.startswith(taken)
+    assert ("gcc" in found.remedy) is (state == "slow")

@@ -11,6 +11,7 @@ from synhead.config import ConfigError
 from synhead.data.errors import MediaError
 from synhead.inference import animator as animator_module
 from synhead.inference.animator import Animator, AnimatorOptions, select_device, select_precision
+from synhead.inference.engines import engine_for
 from synhead.inference.fast import FastEngine
 from synhead.inference.keypoint_stream import joined
 from synhead.inference.motion_edits import MotionEdits
@@ -268,6 +269,7 @@ def test_from_pretrained(model, portrait, tmp_path):
     animator = Animator.from_pretrained(str(tmp_path / "weights"), device="cpu", options=AnimatorOptions(batch_size=2))
     animator.observe(portrait)
     assert (animator.device.type, animator.precision, animator.image_size) == ("cpu", "fp32", 64)
+    assert animator.engine.name == engine_for(animator.device, "fp32")
     assert_same(np.stack(list(animator.animate(FRAMES))), animate(model, portrait))
 
 

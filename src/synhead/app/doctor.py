@@ -80,6 +80,7 @@ def _devices() -> Iterator[Finding]:
     if chosen.type == "cuda":
         yield _kernels()
     else:
+        yield _engine()
         yield _why_no_gpu()
         if threads < cores:
             yield Finding(
@@ -102,6 +103,22 @@ def _kernels() -> Finding:
         fact="Triton or a C compiler is missing: bf16 takes twice as long",
         state="slow",
         remedy="install gcc or clang (torch's GPU builds for Linux bring Triton)",
+    )
+
+
+def _engine() -> Finding:
+    import torch
+
+    from synhead.inference.engines import engine_for, native_measured
+
+    name = engine_for(torch.device("cpu"), "fp32")
+    if name == "native" or not native_measured():
+        return Finding(topic="engine", fact=f"{name} (--engine auto)")
+    return Finding(
+        topic="engine",
+        fact="prepared (--engine auto): native, which draws faster, cannot be had",
+        state="slow",
+        remedy="install gcc or clang; SYNHEAD_CACHE may name a folder for its kernels, and --engine native tells more",
     )
 
 

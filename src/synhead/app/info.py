@@ -78,7 +78,7 @@ def _show(loaded: LoadedModel, parameters: dict[str, int], cost: Cost) -> None:
     results().print(table)
     say(f"per driving frame, source cached: {cost.driving_frame:.2f} GMAC")
     say(f"per source: {cost.source:.2f} GMAC, of which the image encoder {cost.encoder:.2f}")
-    say("speed options, none taken unless asked for but the engine prepared:")
+    say("speed options; engines are taken by name, or prepared and native by auto:")
     for kind, choices in (("engine", ENGINES), ("precision", PRECISIONS)):
         for option, meaning in choices.items():
             say(f"  {kind} {option}: {meaning}")

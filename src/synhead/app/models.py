@@ -33,7 +33,7 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineChoice:
-    """What runs the model: the name of an engine, or ``auto``. ``graph``: see EngineOptions."""
+    """What runs the model: the name of an engine, or ``auto``: see engine_for. ``graph``: see EngineOptions."""
 
     name: str = "auto"
     graph: Path | None = None
@@ -116,10 +116,11 @@ def load_animator(
 ) -> tuple[Animator, LoadedModel]:
     """The chosen model ready to animate, and what it is. Raises CheckpointError or ConfigError."""
     from synhead.inference.animator import Animator, select_device, select_precision
-    from synhead.inference.engines import DEFAULT_ENGINE, EngineOptions, engine_named, make_engine
+    from synhead.inference.engines import EngineOptions, engine_for, engine_named, make_engine
 
     chosen, engine = select_device(device), engine or EngineChoice()
-    name = DEFAULT_ENGINE if engine.name == "auto" else engine_named(engine.name)
-    how = EngineOptions(name=name, precision=select_precision(precision, chosen), graph=engine.graph)
+    rounded = select_precision(precision, chosen)
+    name = engine_for(chosen, rounded) if engine.name == "auto" else engine_named(engine.name)
+    how = EngineOptions(name=name, precision=rounded, graph=engine.graph)
     loaded = load(choice, device=chosen)
     return Animator(loaded.model, options, engine=make_engine(loaded.model, how)), loaded

@@ -27,7 +27,7 @@ PrecisionOption = Annotated[
 ]
 EngineOption = Annotated[
     str,
-    typer.Option(metavar="auto|NAME", help="What runs the model, see synhead info; auto: prepared."),
+    typer.Option(metavar="auto|NAME", help="What runs the model, see synhead info; auto: native or prepared."),
 ]
 GraphOption = Annotated[
     Path | None, typer.Option(metavar="FILE.onnx", help="For --engine onnx: what synhead export wrote.")

@@ -16,7 +16,7 @@ from PIL import Image
 from synhead.config import ConfigError
 from synhead.data.image import Fit, RgbImage, fit_image, opaque_srgb, read_image
 from synhead.inference.engine import EagerEngine, Engine, OverlappingEngine, Pending, Precision
-from synhead.inference.engines import EngineOptions, make_engine
+from synhead.inference.engines import EngineOptions, engine_for, make_engine
 from synhead.inference.fingerprint import ModelFingerprint, fingerprint
 from synhead.inference.keypoint_stream import batches_of, rows
 from synhead.inference.lids import move_lids
@@ -92,11 +92,14 @@ class Animator:
     ) -> Animator:
         """Load a checkpoint folder or hub id. ``auto``: a GPU if there is one; bf16 where the GPU has it, else fp32.
 
+        The engine is the one that ``engine_for`` names.
+
         Raises ConfigError for a device that is not there, CheckpointError for weights that cannot be loaded.
         """
         chosen = select_device(device)
         model = checkpoint.load(hub.resolve(str(path_or_id)), device=str(chosen))
-        how = EngineOptions(precision=select_precision(precision, chosen))
+        rounded = select_precision(precision, chosen)
+        how = EngineOptions(name=engine_for(chosen, rounded), precision=rounded)
         return cls(model, options, engine=make_engine(model, how))
 
     @property

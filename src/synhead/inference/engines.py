@@ -1,7 +1,9 @@
-"""Which engine runs a model: named by the user, never changed behind their back."""
+"""Which engine runs a model: the one that the user names, else the fastest that can be had here."""
 
 from __future__ import annotations
 
+import logging
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +18,21 @@ from synhead.model.talking_head import TalkingHead
 if TYPE_CHECKING:
     from synhead.nn.native import Kernels
 
+_log = logging.getLogger(__name__)
+
 EngineName = Literal["eager", "prepared", "native", "compiled", "onnx"]
 
 ENGINES: Mapping[EngineName, str] = {
     "eager": "the plain modules, one by one",
     "prepared": "codes and positions projected once, norms folded; CPUs without AMX: Winograd; GPUs: CUDA graphs, "
     "in bf16 fused kernels (fp32: equal up to rounding)",
-    "native": "prepared, with C kernels for CPUs, compiled at first use and kept (fp32: equal up to rounding)",
+    "native": "prepared, with C kernels for CPUs, compiled at first use and kept (fp32: equal up to rounding); "
+    "auto takes it in fp32 on x86 CPUs with Linux and a C compiler, prepared elsewhere",
     "compiled": "prepared, through TorchInductor with static shapes; CUDA graphs on a GPU; slow first frame",
     "onnx": "a graph written by synhead export, run by onnxruntime on the CPU in fp32",
 }
 DEFAULT_ENGINE: EngineName = "prepared"
-"""On CPUs and GPUs the fastest that starts at once (docs/speed.md)."""
+"""Runs everywhere, without a compiler."""
 PRECISIONS: Mapping[Precision, str] = {
     "fp32": "float32 throughout, TF32 off",
     "bf16": "convolutions and products in bfloat16, coordinates in float32 (GPUs: TF32 in the keypoint detector): "
@@ -58,6 +63,28 @@ def engine_named(name: str) -> EngineName:
         if known == name:
             return known
     raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}")
+
+
+def engine_for(device: torch.device, precision: Precision) -> EngineName:
+    """What ``auto`` takes: ``native`` in fp32 where it was measured and its kernels can be had, else ``prepared``.
+
+    The first call may compile for some seconds.
+    """
+    if device.type != "cpu" or precision != "fp32" or not native_measured():
+        return DEFAULT_ENGINE
+    from synhead.nn.native import VECTOR_FLOATS, shares_threads  # noqa: PLC0415 - the other engines do without
+
+    try:
+        kernels = _kernels(device)
+    except (ConfigError, OSError, RuntimeError) as error:  # no compiler, no place to keep them, no home folder
+        _log.info("engine prepared, as the native one cannot be had: %s", error)
+        return DEFAULT_ENGINE
+    return "native" if kernels.lanes >= VECTOR_FLOATS and shares_threads() else DEFAULT_ENGINE
+
+
+def native_measured() -> bool:
+    """Whether the native engine was found the faster one on such machines: Linux on x86 (docs/speed.md)."""
+    return (platform.system(), platform.machine()) == ("Linux", "x86_64")
 
 
 def make_engine(model: TalkingHead, options: EngineOptions | None = None) -> Engine:

@@ -16,7 +16,10 @@ import torch
 
 from synhead.config import ConfigError
 
-__all__ = ["AttentionJob", "ConvolutionJob", "Kernels", "NormJob", "load_kernels"]
+__all__ = ["VECTOR_FLOATS", "AttentionJob", "ConvolutionJob", "Kernels", "NormJob", "load_kernels", "shares_threads"]
+
+VECTOR_FLOATS = 8
+"""Of AVX's vectors: with narrower ones wide models lose."""
 
 _FOLDER = Path(__file__).with_name("kernels")
 _FLAGS = ("-std=gnu11", "-O3", "-march=native", "-shared", "-fPIC")  # not -ffast-math: it changes the whole process
@@ -91,6 +94,11 @@ def load_kernels(folder: Path) -> Kernels:
     except OSError as error:
         raise ConfigError(f"cannot load {path} ({error}); delete it, or choose the engine prepared") from error
     return Kernels(library=library, lanes=library.lanes(), width=library.width())
+
+
+def shares_threads() -> bool:
+    """Whether the kernels run on all threads that PyTorch uses: they borrow those of GNU's OpenMP."""
+    return torch.get_num_threads() == 1 or hasattr(ctypes.CDLL(None), "GOMP_parallel")
 
 
 def _compile(path: Path) -> None:
