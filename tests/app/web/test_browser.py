@@ -215,7 +215,7 @@ def test_errors_are_told_where_they_are(serve: Callable[..., Server], browser, f
         page.set_input_files("#driver", files / "broken.jpg")
         page.click("#start")
         page.wait_for_selector("#problem:not([hidden])")
-        assert "no video that can be used" in page.inner_text("#problem")
+        assert "still picture" in page.inner_text("#problem")
         page.goto(f"{address}/#{'0' * 32}")
         page.reload()
         page.wait_for_selector("#problem:not([hidden])")
