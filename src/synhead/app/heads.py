@@ -1,10 +1,14 @@
-"""HEAD wherever GET is answered: the same status and headers, and no body."""
+"""HEAD wherever GET is answered: the same status and headers, and no body; files that a browser has are not sent."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
+from anyio import to_thread
+from fastapi import Response
 from fastapi.responses import FileResponse
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Heads", "StoredFile"]
@@ -31,8 +35,21 @@ class Heads:
 
 
 class StoredFile(FileResponse):
-    """A file, which is not read where only its headers are asked for."""
+    """A file, which is not read where only its headers are asked for, nor where the browser has it already (304)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
+        known = Headers(scope=scope).get("if-none-match")
+        if known is not None and await self._is_one_of(known):
+            headers = {name: self.headers[name] for name in ("etag", "cache-control") if name in self.headers}
+            await Response(status_code=304, headers=headers)(scope, receive, send)
+            return
         await super().__call__({**scope, "method": "HEAD"} if scope.get(_MARK) else scope, receive, send)
+
+    async def _is_one_of(self, tags: str) -> bool:
+        try:
+            self.set_stat_headers(await to_thread.run_sync(os.stat, self.path))
+        except FileNotFoundError:
+            return False
+        listed = [tag.strip().removeprefix("W/") for tag in tags.split(",")]
+        return self.headers["etag"] in listed or "*" in listed

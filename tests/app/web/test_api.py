@@ -80,6 +80,24 @@ def test_ranges_and_the_name_of_a_download(serve: Serve, media: Path) -> None:
     assert "side_by_side" in missing.json()["detail"]
 
 
+def test_a_browser_asks_before_it_shows_its_copy_of_a_result(serve: Serve, media: Path) -> None:
+    """A copy taken without asking would outlive deletion and signing out."""
+    server = serve(password="open sesame")
+    server.client.headers["Authorization"] = "Bearer open sesame"
+    job = f"/api/v1/jobs/{server.wait(server.send(media).json()['id'])['id']}"
+    got = server.client.get(f"{job}/result")
+    assert got.headers["cache-control"] == "private, no-cache"
+    tag = got.headers["etag"]
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        answer = server.client.get(f"{job}/result", headers={"If-None-Match": known, "Range": "bytes=0-9"})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert (answer.headers["etag"], answer.headers["cache-control"]) == (tag, "private, no-cache")
+    assert server.client.get(f"{job}/result", headers={"If-None-Match": '"other"'}).content == got.content
+    assert server.client.get(f"{job}/result", headers={"If-None-Match": tag, "Authorization": ""}).status_code == 401
+    server.client.delete(job)
+    assert server.client.get(f"{job}/result", headers={"If-None-Match": tag}).status_code == 404
+
+
 @pytest.mark.parametrize("kind", ["webm", "gif", "mov"])
 def test_other_kinds(serve: Serve, media: Path, kind: str) -> None:
     server = serve()

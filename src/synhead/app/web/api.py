@@ -104,7 +104,7 @@ def _add_outputs(router: APIRouter, desk: Desk) -> None:
                 media_type=KINDS[cast(Kind, file.suffix[1:])],
                 filename=name,
                 content_disposition_type="attachment" if download == "1" else "inline",
-                headers={"Cache-Control": "private, max-age=3600"},
+                headers={"Cache-Control": "private, no-cache"},
             )
 
         media = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in KINDS.values()}
@@ -114,7 +114,12 @@ def _add_outputs(router: APIRouter, desk: Desk) -> None:
             send,
             methods=["GET"],
             response_class=RangedFile,
-            responses={200: whole, 206: part, **answers(400, 401, 403, 404, 409, 416, 422, 429)},
+            responses={
+                200: whole,
+                206: part,
+                304: {"description": "the browser's own copy is good"},
+                **answers(400, 401, 403, 404, 409, 416, 422, 429),
+            },
             name=f"read_{which}",
             description=words,
             tags=["jobs"],
