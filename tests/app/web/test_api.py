@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from synhead.app.web import desk
 from synhead.app.web.contents import check_driving
 from synhead.app.web.limits import Limits
+from synhead.app.web.problems import RangedFile
 from synhead.data.image import write_image
 from synhead.data.video import probe, read_frames
 from synhead.inference.job import AnimationJob
@@ -96,6 +98,32 @@ def test_a_browser_asks_before_it_shows_its_copy_of_a_result(serve: Serve, media
     assert server.client.get(f"{job}/result", headers={"If-None-Match": tag, "Authorization": ""}).status_code == 401
     server.client.delete(job)
     assert server.client.get(f"{job}/result", headers={"If-None-Match": tag}).status_code == 404
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=10-19"}, {"Range": "bytes=0-1,4-5"}, {"If-None-Match": "x"}])
+def test_a_result_that_is_deleted_as_it_is_asked_for_is_no_fault(
+    serve: Serve, media: Path, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    server = serve()
+    find = server.service.output
+
+    def found_and_removed(job: str, which) -> Path:
+        path = find(job, which)
+        server.service.remove(job)
+        return path
+
+    monkeypatch.setattr(server.service, "output", found_and_removed)
+    status = server.wait(server.send(media).json()["id"])
+    answer = server.client.get(f"/api/v1/jobs/{status['id']}/result", headers=headers)
+    assert (answer.status_code, "nothing is here" in answer.json()["detail"]) == (404, True)
+
+
+def test_a_file_that_is_deleted_before_it_is_opened_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "result.mp4").write_bytes(b"video")
+    sent = RangedFile(tmp_path / "result.mp4", stat_result=(tmp_path / "result.mp4").stat())
+    (tmp_path / "result.mp4").unlink()
+    answer = TestClient(sent).get("/")
+    assert (answer.status_code, "nothing is here" in answer.json()["detail"]) == (404, True)
 
 
 @pytest.mark.parametrize("kind", ["webm", "gif", "mov"])

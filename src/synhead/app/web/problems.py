@@ -76,23 +76,39 @@ class RefusedError(Exception):
 
 
 class RangedFile(StoredFile):
-    """A file; ranges that cannot be served are told as a Problem, which Starlette tells in plain words."""
+    """A file that may be removed at any time. Ranges that cannot be served, and a file that is gone, are told as a
+    Problem: of the one Starlette tells in plain words, of the other with a fault."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        refused: list[Message] = []
+        start: Message | None = None
+        sent = False
 
         async def looked_at(message: Message) -> None:
-            if refused or (message["type"] == "http.response.start" and message["status"] >= 400):
-                refused.append(message)
-            else:
+            nonlocal start, sent
+            if message["type"] == "http.response.start":
+                start = message  # sent with the first bytes: the file is open then, and may be removed
+            elif start is not None and start["status"] < 400:
+                if not sent:
+                    sent = True
+                    await send(start)
                 await send(message)
 
-        await super().__call__(scope, receive, looked_at)
-        if refused:
-            answer = JSONResponse({"detail": _WORDS[416]}, status_code=refused[0]["status"])
-            answer.raw_headers += [pair for pair in refused[0]["headers"] if pair[0] == b"content-range"]
+        try:
+            await super().__call__(scope, receive, looked_at)
+        except (FileNotFoundError, RuntimeError):
+            if sent or Path(self.path).exists():
+                raise
+            await _told(404)(scope, receive, send)
+            return
+        if start is not None and start["status"] >= 400:
+            answer = _told(416, start["status"])
+            answer.raw_headers += [pair for pair in start["headers"] if pair[0] == b"content-range"]
             await answer(scope, receive, send)
+
+
+def _told(words: int, status: int | None = None) -> JSONResponse:
+    return JSONResponse({"detail": _WORDS[words]}, status_code=status or words)
 
 
 @contextmanager
