@@ -207,3 +207,18 @@ def test_a_server_that_goes_away_is_told(address: str, browser, portrait: Path) 
     page.wait_for_selector("#message:not([hidden])")
     assert "connection was lost" in page.inner_text("#message")
     assert page.is_enabled("#start")
+
+
+def test_a_portrait_too_large_to_be_received_is_told(address: str, browser, portrait: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(portrait.read_bytes() + bytes(LiveLimits().message_bytes))
+    page = open_page(browser, address, DESKTOP, [])
+    page.set_input_files("#portrait", large)
+    page.check("#consent")
+    page.click("#start")
+    page.wait_for_selector("#message:not([hidden])")
+    assert "too large" in page.inner_text("#message")
+    page.set_input_files("#portrait", portrait)
+    assert page.is_hidden("#message")
+    page.click("#start")
+    page.wait_for_selector("#stage:not([hidden])")

@@ -10,6 +10,8 @@ const SHORT_SIDE = 320; // of frames sent: neither face search nor keypoints see
 const QUALITY = 0.8;
 const REMEMBERED = 60; // replies that latency and rate are of
 const RATE_MS = 5000; // and the time they may be old
+const TOO_LARGE = 1009; // with which the server closes on messages too large to be received
+const LARGE = "The portrait's file is too large for this server. Choose a smaller one.";
 
 const state = { portrait: null, live: null };
 
@@ -104,7 +106,7 @@ async function connect(live) {
   socket.binaryType = "arraybuffer";
   live.socket = socket;
   socket.addEventListener("open", () => socket.send(hello));
-  socket.addEventListener("close", () => stop(live, "The connection was lost. Start again."));
+  socket.addEventListener("close", ({ code }) => stop(live, code === TOO_LARGE ? LARGE : "The connection was lost. Start again."));
   socket.addEventListener("message", ({ data }) => (typeof data === "string" ? told(live, JSON.parse(data)) : replied(live, data)));
   tell(live, "Looking at the portrait …");
 }
