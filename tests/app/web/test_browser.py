@@ -237,6 +237,18 @@ def test_the_password_is_asked_for_once(serve: Callable[..., Server], browser, f
         choose(page, files)
         page.click("#start")
         page.wait_for_selector("#done:not([hidden])")
+        page.context.clear_cookies()  # as when the session's time is over
+        page.reload()
+        page.wait_for_url("**/login#*")
+        page.fill("#password", "open sesame")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#done:not([hidden])")  # the same job
+        page.context.clear_cookies()
+        page.click("#remove")
+        page.wait_for_url("**/login#*")
+        page.fill("#password", "open sesame")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#done:not([hidden])")
         page.click("#sign-out")
         page.wait_for_url("**/login")
         page.goto(f"{address}/")

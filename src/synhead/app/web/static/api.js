@@ -19,7 +19,7 @@ export async function call(method, path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server cannot be reached; is it still running?");
   }
-  if (answer.status === 401) location.replace("login");
+  if (answer.status === 401) location.replace(`login${location.hash}`); // which brings back to the same job
   if (answer.status === 204) return null;
   const told = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Refused(answer.status, sentence(told.detail || `The server answers ${answer.status}.`));

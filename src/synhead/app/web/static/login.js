@@ -13,7 +13,7 @@ document.querySelector("#login").addEventListener("submit", async (event) => {
       body: JSON.stringify({ password }),
     });
     if (answer.ok) {
-      location.replace("./");
+      location.replace(`./${location.hash}`);
       return;
     }
     problem.textContent = (await answer.json()).detail;
