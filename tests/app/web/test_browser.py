@@ -223,6 +223,27 @@ def test_errors_are_told_where_they_are(serve: Callable[..., Server], browser, f
         page.context.close()
 
 
+def test_a_job_is_not_lost_with_the_connection(serve: Callable[..., Server], slowly: Run, browser, files: Path) -> None:
+    with on_a_port(serve(run=slowly).web) as address:
+        page = open_page(browser, address, [])
+        choose(page, files)
+        page.click("#start")
+        page.wait_for_function("() => /Frame/.test(document.querySelector('#now').textContent)")
+        for shown, button in (("#running", "#cancel"), ("#done", "#remove")):
+            page.wait_for_selector(f"{shown}:not([hidden])")
+            page.context.set_offline(True)
+            page.click(button)
+            page.wait_for_selector("#problem:not([hidden])")
+            assert "Reload this page" in page.inner_text("#problem")
+            page.context.set_offline(False)
+            page.reload()
+            page.wait_for_selector("#done:not([hidden])")
+        page.click("#remove")
+        page.wait_for_selector("#form:not([hidden])")
+        assert page.url == f"{address}/"
+        page.context.close()
+
+
 def test_the_password_is_asked_for_once(serve: Callable[..., Server], browser, files: Path) -> None:
     server = serve(password="open sesame")
     with on_a_port(server.web) as address:

@@ -45,7 +45,7 @@ async function start(event) {
     state.upload = null;
     await watch(sent.id);
   } catch (error) {
-    back(error.name === "AbortError" ? "" : error.message);
+    failed(error);
   }
 }
 
@@ -62,13 +62,20 @@ function begin(words) {
   $("#running").focus({ preventScroll: false });
 }
 
-function back(problem, words = "") {
+function back(problem, words = "", address = location.pathname) {
   state.id = state.upload = null;
-  history.replaceState(null, "", location.pathname);
+  history.replaceState(null, "", address);
   show("form");
   complain(problem);
   speak(words);
   $("#start").focus();
+}
+
+/** A job of a server that cannot be reached may go on: the address keeps it. */
+function failed(error) {
+  if (error.name === "AbortError") back("");
+  else if (error.status === 0 && state.id) back(`${error.message} Reload this page to go on with the job.`, "", `#${state.id}`);
+  else back(error.message);
 }
 
 /** Until the job has ended; a server that cannot be reached for a moment is asked again. */
@@ -121,7 +128,7 @@ async function cancel() {
   try {
     await call("POST", `jobs/${state.id}/cancel`);
   } catch (error) {
-    back(error.message);
+    failed(error);
   }
 }
 
@@ -170,7 +177,7 @@ async function remove() {
     await call("DELETE", `jobs/${state.id}`);
     back("", "Deleted.");
   } catch (error) {
-    back(error.message);
+    failed(error);
   }
 }
 
@@ -184,7 +191,7 @@ async function open() {
   const id = location.hash.slice(1);
   if (!id) return;
   begin("Looking for the job…");
-  await watch(id).catch((error) => back(error.message));
+  await watch(id).catch(failed);
 }
 
 $("#form").addEventListener("submit", start);
