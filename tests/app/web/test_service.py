@@ -172,6 +172,23 @@ def test_ended_jobs_are_kept_for_a_while_and_not_too_many(open_service: Callable
         service.look(names[-1])
 
 
+def test_cancelled_jobs_push_no_results_out(open_service: Callable[..., Service], worker: Worker) -> None:
+    service = open_service(kept=2)
+    done = submit(service).id
+    wait(service, done, "done")
+    worker.free.clear()
+    wait(service, submit(service).id, "running")
+    cancelled = [submit(service).id for _ in range(4)]
+    for name in cancelled:
+        service.cancel(name)
+    service.sweep()
+    assert service.look(done).state == "done"
+    assert (service.workspace.root / done / "result.mp4").exists()
+    assert [service.look(name).state for name in cancelled[2:]] == ["cancelled"] * 2
+    with pytest.raises(RefusedError):  # the oldest of them are forgotten too
+        service.look(cancelled[0])
+
+
 def test_closing_cancels_and_removes_everything(open_service: Callable[..., Service], worker: Worker) -> None:
     service = open_service()
     done = submit(service)

@@ -17,9 +17,9 @@ OPTIONS_BYTES = 16_384
 class Limits:
     """``portrait_bytes``, ``driving_bytes``: of an upload. ``portrait_pixels``, ``video_pixels``: of a picture.
 
-    ``seconds``, ``frames``: of a driving video or template. ``waiting``: jobs that wait for their turn. ``kept``: ended
-    jobs whose results are kept, the newest, each for ``keep_seconds``. ``uploads``: received at the same time, each
-    within ``upload_seconds`` and without a pause of ``idle_seconds``.
+    ``seconds``, ``frames``: of a driving video or template. ``waiting``: jobs that wait for their turn. ``kept``: jobs
+    whose results are kept, the newest, each for ``keep_seconds``; as many that failed or were cancelled are remembered.
+    ``uploads``: received at the same time, each within ``upload_seconds`` and without a pause of ``idle_seconds``.
     """
 
     portrait_bytes: int = 30_000_000

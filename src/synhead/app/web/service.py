@@ -163,11 +163,16 @@ class Service:
         """Forget what has been kept long enough, and the oldest of what is too much."""
         with self._changed:
             now = time.monotonic()
-            ended = sorted((job.ended, job.id) for job in self._jobs.values() if job.ended is not None)
-            surplus = len(ended) - self.limits.kept
-            for index, (moment, name) in enumerate(ended):
-                if index < surplus or now - moment > self.limits.keep_seconds:
-                    self._forget(self._jobs[name])
+            for with_result in (True, False):  # whoever sends what fails pushes no results out
+                ended = sorted(
+                    (job.ended, job.id)
+                    for job in self._jobs.values()
+                    if job.ended is not None and (job.state == "done") is with_result
+                )
+                surplus = len(ended) - self.limits.kept
+                for index, (moment, name) in enumerate(ended):
+                    if index < surplus or now - moment > self.limits.keep_seconds:
+                        self._forget(self._jobs[name])
 
     def close(self) -> None:
         """Cancel everything, wait until the worker has stopped, remove all files. May be called again."""
