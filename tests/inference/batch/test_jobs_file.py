@@ -130,6 +130,14 @@ def test_an_output_that_another_job_reads(tmp_path: Path) -> None:
     assert "the output of line 1" in told
 
 
+def test_an_output_in_the_folder_that_another_job_writes(tmp_path: Path) -> None:
+    told = faults(write_jobs(tmp_path, line("out/frames/a.mp4"), line("out/frames")))
+    assert "line 1: output out/frames/a.mp4 lies in that of line 2" in told
+    told = faults(write_jobs(tmp_path, line("frames"), line("b.mp4", source="frames/000000.png")))
+    assert f"line 2: input {tmp_path / 'frames' / '000000.png'} is the output of line 1" in told
+    assert len(jobs_of(tmp_path, "frames")) == 1
+
+
 def test_the_lines_of_the_documentation(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "batch.md").read_text(encoding="utf-8")
     path = tmp_path / "jobs.jsonl"

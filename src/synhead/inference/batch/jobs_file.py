@@ -129,6 +129,13 @@ def _collisions(jobs: list[BatchJob]) -> Iterator[str]:
         outputs.setdefault(target, job.line)
         names.setdefault(job.name, job.line)
     for job in jobs:
+        if (around := _around(job.job.output.resolve().parent, outputs)) is not None:
+            yield f"line {job.line}: output {job.key} lies in that of line {around}; a folder of pictures holds no more"
         for given in (job.job.source, job.job.driving):
-            if (maker := outputs.get(given.resolve())) is not None:
+            if (maker := _around(given.resolve(), outputs)) is not None:
                 yield f"line {job.line}: input {given} is the output of line {maker}; make it in an earlier batch"
+
+
+def _around(path: Path, outputs: dict[Path, int]) -> int | None:
+    """The line whose output it is, or lies in."""
+    return next((outputs[place] for place in (path, *path.parents) if place in outputs), None)
