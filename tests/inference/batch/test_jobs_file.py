@@ -87,6 +87,8 @@ def test_a_wrong_field_is_named_with_its_line(tmp_path: Path, fields: dict[str, 
         ("[]", "expected an object, got list"),
         ('{"source": "a"}', "driving, output must be given"),
         ("[" * 100_000, "not JSON"),
+        ('{"source": "a", "source": "b", "driving": "c", "output": "d.mp4"}', "the field source comes twice"),
+        ('{"source": "a", "driving": "c", "output": "d.mp4", "options": {"crf": 1, "crf": 2}}', "the field crf comes"),
     ],
 )
 def test_a_line_that_is_no_job(tmp_path: Path, text: str, said: str) -> None:

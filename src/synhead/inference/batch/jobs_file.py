@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,12 +89,23 @@ def _read_line(line: str, number: int, folder: Path, batch_size: int) -> BatchJo
 
 def _object(line: str) -> dict[str, Any]:
     try:
-        data = json.loads(line)
+        data = json.loads(line, object_pairs_hook=_once)
+    except ConfigError:
+        raise
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"not JSON: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"expected an object, got {type(data).__name__}")
     return data
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a field that comes twice JSON takes the last, without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ConfigError(f"the field {twice} comes twice; leave one out")
+    return found
 
 
 def _name(name: object) -> str:
