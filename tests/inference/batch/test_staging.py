@@ -10,7 +10,7 @@ from synhead.data.files import replacing, replacing_folder
 from synhead.inference.batch.staging import Seal, discard, publish, seal, staged_path
 
 MARK = "0123456789ab"
-NAMES = ["a.mp4", "b", "a name of very many characters, more than forty of them.webm", "odd[1]*.gif"]
+NAMES = ["a.mp4", "b", "a name of many characters, more than forty of them.webm", "odd[1]*.gif", ".hidden", ".x.mp4"]
 
 
 @pytest.mark.parametrize("name", NAMES)

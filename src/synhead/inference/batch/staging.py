@@ -31,7 +31,8 @@ class Seal:
 def staged_path(output: Path, attempt: str) -> Path:
     """Where an attempt writes: a name of its own in the real folder of ``output``, of the same kind."""
     target = output.resolve()
-    return target.with_name(f".{target.stem[:STEM]}-{attempt}-staged{target.suffix}")
+    stem = target.stem[:STEM].lstrip(".")  # a second dot in front would make all that follows a suffix
+    return target.with_name(f".{stem}-{attempt}-staged{target.suffix}")
 
 
 def seal(path: Path) -> Seal | None:
