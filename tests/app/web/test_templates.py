@@ -47,6 +47,20 @@ def test_what_fits_is_offered_and_drives(serve: Callable[..., Server], media: Pa
     assert (failed["state"], "was recorded with" in failed["error"]) == ("failed", True)
 
 
+def test_a_template_that_has_gone_is_told_without_the_servers_paths(
+    serve: Callable[..., Server], media: Path, animator: Animator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "motions").mkdir()
+    shutil.copy(media / "driving.mp4", tmp_path / "motions" / "nod.mp4")
+    offers, _ = gather(Path("motions"), animator.fingerprint)
+    server = serve(templates=offers)
+    (tmp_path / "motions" / "nod.mp4").unlink()
+    failed = server.wait(server.send(media, driving=None, template=(None, "nod")).json()["id"])
+    assert failed["state"] == "failed"
+    assert failed["error"].startswith("nod.mp4 does not exist")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_a_name_that_json_cannot_hold_is_left_out(
     serve: Callable[..., Server], media: Path, animator: Animator, tmp_path

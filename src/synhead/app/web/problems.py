@@ -168,14 +168,17 @@ def _said(error: Any) -> str:  # noqa: ANN401 - as above
     return str(error["msg"])
 
 
-def plain(error: Exception, folder: Path) -> str:
-    """``error`` in words for whoever uses the API: without this machine's paths, options by their names there."""
+def plain(error: Exception, folder: Path, templates: Path | None = None) -> str:
+    """``error`` in words for whoever uses the API: options by their names there, and no paths of this machine, which
+    would begin with the job's folder or that of ``templates``."""
     if isinstance(error, RefusedError):
         return error.detail
     if isinstance(error, ValidationError):
         return listed(error.errors(include_url=False, include_input=False, include_context=False))
     told = explain(error) or FAULT
     told = told.replace(f"{folder}/", "").replace(str(folder), "the job's folder")
+    if templates is not None:
+        told = told.replace(f"{templates}/", "")
     return renamed(told)
 
 

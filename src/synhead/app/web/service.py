@@ -244,7 +244,7 @@ class Service:
             except _CancelledError:
                 state = "cancelled"
             except Exception as failure:
-                state, error = "failed", plain(failure, job.folder)
+                state, error = "failed", plain(failure, job.folder, job.task.job.driving.parent)
                 if error == FAULT:
                     log.exception("job %s failed", job.id)
             with self._changed:

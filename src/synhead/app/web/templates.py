@@ -18,7 +18,7 @@ __all__ = ["Offer", "gather"]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A file of the server's own, and what is told of it."""
+    """A file of the server's own by its whole path, and what is told of it."""
 
     path: Path
     fact: TemplateFact
@@ -39,7 +39,7 @@ def gather(folder: Path, model: ModelFingerprint) -> tuple[Mapping[str, Offer], 
         try:
             if not path.stem.isprintable():
                 raise ConfigError(f"the name {path.name!a} cannot be shown; rename the file")
-            offers[path.stem] = Offer(path, _fact(path, model))
+            offers[path.stem] = Offer(path.absolute(), _fact(path, model))
         except ValueError as error:
             left_out.append(explain(error) or str(error))
     return offers, tuple(left_out)
