@@ -114,6 +114,9 @@ def test_nothing_to_train_on_is_said_plainly(tmp_path):
         open_clips(tmp_path / "missing")
     with pytest.raises(DataError, match=r"no clip of split 'train'.*synhead prepare"):
         open_clips(tmp_path)
+    (tmp_path / "index.jsonl").write_text('{"clip": "a", "split": "train"}\n')  # as `prepare` leaves it by default
+    with pytest.raises(DataError, match=r"no clip of split 'val'; hold persons out.*--validation-share"):
+        open_clips(tmp_path, "val")
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "empty").mkdir()
     with pytest.raises(DataError, match="1 skipped, first: a folder without"):

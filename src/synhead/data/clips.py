@@ -66,7 +66,9 @@ def open_clips(source: str | Path, split: Split = "train") -> ClipSet:
 def _checked(found: ClipSet, source: str, split: Split) -> ClipSet:
     if not found.clips:
         why = f" ({len(found.skipped)} skipped, first: {found.skipped[0].reason})" if found.skipped else ""
-        raise DataError(f"{source}: no clip of split {split!r}{why}; make clips with `synhead prepare`")
+        make = "make clips with `synhead prepare`"
+        hold = "hold persons out: `synhead prepare --validation-share 0.1`, into a new folder"
+        raise DataError(f"{source}: no clip of split {split!r}{why}; {hold if split == 'val' else make}")
     return found
 
 

@@ -168,7 +168,7 @@ def _validation(config: RunConfig, inputs: Inputs, share: Share, form: BatchForm
     except DataError as error:
         if inputs.validation is not None:
             raise
-        _log.warning("no validation: %s; name held-out clips with --val", error)
+        _log.warning("no validation: %s; or name held-out clips with --val", error)
         return None
 
     def pairs() -> Iterator[ImagePair]:
