@@ -61,7 +61,8 @@ class CoarseMotionConfig:
 class CodebookConfig:
     """One codebook with its retrieval transformer.
 
-    ``scope``: at which scales it compensates: none, the first only (``single``), or all (``multi``).
+    ``scope``: at which scales it compensates: none, the first only (``single``, which then sees all codes: the paper
+    does not say how many), or all (``multi``).
     ``allocation``: scale i of n sees codes [0, i*K/n) (``shared``, the paper) or [(i-1)*K/n, i*K/n) (``split``).
     ``context``: attention reads the codes as they are (``raw``, the paper), or each brought to mean 0 and variance 1
     (``normalised``, ours): codes begin so small that raw ones all look alike to it.

@@ -52,7 +52,7 @@ def _moves_rows(x: Tensor) -> bool:
 
 
 class AppearanceCompensation(nn.Module):
-    """Eq. 6 and 7: F_c^i from F_w^i with the appearance codes that scale i may see. Other scales pass unchanged."""
+    """Section 3.3: F_c^i from F_w^i with the appearance codes that scale i may see. Other scales pass unchanged."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

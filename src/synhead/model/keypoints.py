@@ -22,7 +22,7 @@ class KeypointDetector(nn.Module):
     """Image (b 3 H W) in [-1, 1] to keypoints in [-1, 1] with 2 x 2 Jacobians.
 
     Always in full precision: keypoints are means over logits divided by 0.1, which bfloat16 would shift visibly, and
-    the network is under 1 % of the model's arithmetic.
+    the network is a small part of a driving frame's arithmetic (``paper`` 0.9 %, ``base`` 3.7 %, ``lite`` 8.6 %).
     """
 
     def __init__(self, config: ModelConfig) -> None:

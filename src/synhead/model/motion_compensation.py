@@ -133,7 +133,7 @@ class FlowRefiner(nn.Module):
 
 
 class MotionCompensation(nn.Module):
-    """Eq. 1 to 5: refines the flow of one scale with the motion codes it may see. Other scales pass unchanged."""
+    """Section 3.2: refines the flow of one scale with the motion codes it may see. Other scales pass unchanged."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
