@@ -88,11 +88,6 @@ def test_every_command_is_one_of_ours_or_make() -> None:
     assert {shlex.split(command)[0] for command in COMMANDS} == {"make", "synhead"}
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
-
-
 def test_commands_of_the_table_exist() -> None:
     named = set(re.findall(r"^\| `synhead (\w+)", README, flags=re.MULTILINE))
     app = ROOT / "src" / "synhead" / "app"

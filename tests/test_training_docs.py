@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -97,15 +96,6 @@ def test_legs_under_torchrun_go_on_from_each_other(users_folder: Path) -> None:
         assert done.returncode == 0, done.stderr[-2000:]
         assert f"finished at iteration {index + 1}" in done.stdout.replace("\n", " ")
     assert (users_folder / "runs" / "leg3" / "weights" / "model.safetensors").is_file()
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "python"], ids=" ".join)
-def test_benchmarks_take_these_options(command: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        runpy.run_path(str(ROOT / command[1]))["main"](["--help"])
-    told = capfd.readouterr().out
-    for option in (word for word in command if word.startswith("--")):
-        assert re.search(rf"{option}\b", told), option
 
 
 @pytest.mark.parametrize(("name", "before"), [("train", "synhead.app.train"), ("evaluate", "evaluate")])
