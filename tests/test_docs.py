@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import ast
+import json
+import pkgutil
 import re
 import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
 from synhead.app.cli import app
+from synhead.app.models import untrained
 from synhead.config import preset
+from synhead.data.image import write_image
 from synhead.training.config import RunConfig
+from synhead.weights import checkpoint
+from tests.data.clip_factory import write_video
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "weights" / "base" / "README.md"]
@@ -103,6 +110,28 @@ def test_scripts_have_these_options(page: Path) -> None:
         if found is not None:
             known = set(re.findall(r'"(--[a-z][a-z-]*)"', read(ROOT / found[1])))
             assert set(OPTION.findall(found[2].split(" -- ")[0])) <= known, line
+
+
+@each_page
+def test_names_of_the_package_lead_somewhere(page: Path) -> None:
+    for name in re.findall(r"`(synhead(?:\.\w+)+)", read(page)):
+        if name != "synhead.motion":  # a template's field
+            assert pkgutil.resolve_name(name) is not None
+
+
+def test_jobs_from_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(untrained("tiny"), tmp_path / "weights" / "base")
+    write_image(tmp_path / "a.png", np.full((64, 64, 3), 99, np.uint8))
+    write_video(tmp_path / "b.mp4", frames=2, size=64)
+    centre = {"crop": "center"}
+    job = {"source": "a.png", "driving": "b.mp4", "output": "c.mp4", "framing": centre, "driving_framing": centre}
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(job))
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks(ROOT / "docs" / "batch.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(block, "batch.md", "exec"), names)
+    assert len(names["queue"].done) == 1
+    assert (tmp_path / "c.mp4").is_file()
 
 
 def test_tables_of_the_command_line_name_options_that_exist() -> None:
