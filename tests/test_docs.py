@@ -9,7 +9,7 @@ import re
 import shlex
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,8 +17,9 @@ import typer
 
 from synhead.app.cli import app
 from synhead.app.models import untrained
-from synhead.config import preset
+from synhead.config import PRESETS, preset
 from synhead.data.image import write_image
+from synhead.losses.config import PerceptualName
 from synhead.training.config import RunConfig
 from synhead.weights import checkpoint
 from tests.data.clip_factory import write_video
@@ -142,6 +143,13 @@ def test_tables_of_the_command_line_name_options_that_exist() -> None:
     assert not set().union(*known.values())
     told["animate"] += ["--checkpoint", "--preset"]  # of the section on weights, which holds for all
     assert options("animate") <= {*told["animate"], "--help", "-o"}
+
+
+@pytest.mark.parametrize("name", ["train", "ablate"])
+def test_help_names_every_choice(name: str) -> None:
+    told = {each.name: each.help for each in ours()[name].params}
+    assert set(PRESETS) <= set(re.findall(r"\w+", told["preset"]))
+    assert set(get_args(PerceptualName)) <= set(re.findall(r"[\w-]+", told["perceptual"]))
 
 
 def test_tests_named_exist() -> None:

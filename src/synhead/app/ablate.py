@@ -21,7 +21,7 @@ def ablate(
         "baseline,smc,mmc,mmc_sac,full"
     ),
     seeds: Annotated[str, typer.Option(help="One run a variant and seed.")] = "0",
-    preset: Annotated[str, typer.Option(help="Size of the model: paper, base or tiny.")] = "paper",
+    preset: Annotated[str, typer.Option(help="Size of the model: paper, base, lite or tiny.")] = "paper",
     recipe: Annotated[Literal["published", "synhead"], typer.Option(help="Losses, schedule, pairs.")] = "published",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every run: the fair budget.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of training of every run instead.")] = None,
@@ -29,7 +29,9 @@ def ablate(
     batch: Annotated[int | None, typer.Option(min=1, help="Pairs of one step.")] = None,
     precision: Annotated[Literal["fp32", "tf32", "bf16"] | None, typer.Option(help="Of the arithmetic.")] = None,
     compile_mode: Annotated[str | None, typer.Option("--compile", help="off, default or reduce-overhead.")] = None,
-    perceptual: Annotated[str | None, typer.Option(help="vgg19, vgg19-random, local or none.")] = None,
+    perceptual: Annotated[
+        str | None, typer.Option(help="vgg19, vgg19-torchvision, vgg19-random, local or none.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any field of config.json, dotted.")
     ] = None,

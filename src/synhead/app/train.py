@@ -32,7 +32,9 @@ def train(
             "--cuda-graphs/--no-cuda-graphs", help="Record passes once and replay them; default: on one GPU in bf16."
         ),
     ] = None,
-    perceptual: Annotated[str | None, typer.Option(help="vgg19, vgg19-random, local or none.")] = None,
+    perceptual: Annotated[
+        str | None, typer.Option(help="vgg19, vgg19-torchvision, vgg19-random, local or none.")
+    ] = None,
     vgg: Annotated[Path | None, typer.Option(help="File of VGG19, or folder of the local network.")] = None,
     landmarks: Annotated[Path | None, typer.Option(help="Landmarks of the clips, for terms that need them.")] = None,
     adversarial_start: Annotated[int | None, typer.Option(help="Last iteration without the discriminator.")] = None,
