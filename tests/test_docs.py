@@ -152,6 +152,16 @@ def test_help_names_every_choice(name: str) -> None:
     assert set(get_args(PerceptualName)) <= set(re.findall(r"[\w-]+", told["perceptual"]))
 
 
+@each_page
+def test_extras_are_those_of_the_package(page: Path) -> None:
+    """And of what its errors tell to install."""
+    section = read(ROOT / "pyproject.toml").partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    known = set(re.findall(r"^(\w+) = \[", section, flags=re.MULTILINE))
+    told = [read(page), *(read(path) for path in (ROOT / "src").rglob("*.py") if page == PAGES[0])]
+    for extras in re.findall(r"install [^`]*'(?:synhead|\.)\[([a-z,]+)\]'", "\n".join(told)):
+        assert set(extras.split(",")) <= known, extras
+
+
 def test_tests_named_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"tests/[\w/]+\.py", read(page)):
