@@ -141,8 +141,9 @@ def test_tables_of_the_command_line_name_options_that_exist() -> None:
     known = {name: set(found) - options(name) for name, found in told.items() if name in ours()}
     assert len(known) >= 10
     assert not set().union(*known.values())
-    told["animate"] += ["--checkpoint", "--preset"]  # of the section on weights, which holds for all
-    assert options("animate") <= {*told["animate"], "--help", "-o"}
+    told["animate"] += ["--checkpoint", "--preset"]  # of the section on weights
+    for name in ("animate", "live", "batch", "record", "prepare"):
+        assert options(name) <= {*told[name], "--help", "--output", "-o"}
 
 
 @pytest.mark.parametrize("name", ["train", "ablate"])
