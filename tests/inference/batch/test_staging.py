@@ -69,11 +69,12 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path, n
         temporary = writer.__enter__()
         if not temporary.is_dir():
             temporary.write_text("a part")
+            temporary.with_name(f"{temporary.stem}.signed{temporary.suffix}").write_text("half of a mark")
     output.write_text("earlier")
     kept = {p for p in tmp_path.iterdir() if MARK[::-1] in p.name} | {output}
     if staged.suffix:
         staged.write_text("whole")
-    assert len(list(tmp_path.iterdir())) == (4 if staged.suffix else 3)
+    assert len(list(tmp_path.iterdir())) == (6 if staged.suffix else 3)
     discard(output, MARK)
     assert set(tmp_path.iterdir()) == kept
     assert output.read_text() == "earlier"

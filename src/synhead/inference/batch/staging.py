@@ -64,7 +64,7 @@ def publish(staged: Path, output: Path) -> None:
 def discard(output: Path, attempt: str) -> None:
     """Remove what an attempt left: the waiting output, and its writer's temporary files."""
     staged = staged_path(output, attempt)
-    pattern = f".{glob.escape(staged.stem)}.*.partial{glob.escape(staged.suffix)}"
+    pattern = f".{glob.escape(staged.stem)}.*.partial*{glob.escape(staged.suffix)}"  # also while it is being marked
     for left in (staged, *staged.parent.glob(pattern)):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
