@@ -10,6 +10,7 @@ import typer
 from synhead.app.animate import statement_of, warn_if_untrained
 from synhead.app.models import EngineChoice, choose, load_animator
 from synhead.app.options import CheckpointOption, DeviceOption, EngineOption, PrecisionOption, PresetOption
+from synhead.config import ConfigError
 
 PASSWORD_VARIABLE = "SYNHEAD_WEB_PASSWORD"
 
@@ -53,6 +54,8 @@ def serve(
     from synhead.app.web.serving import Doors, Model, serve_web
     from synhead.inference.animator import AnimatorOptions, select_device
 
+    if password == "":  # such as of a variable that is not set: nobody wants to be open to all by that
+        raise ConfigError("the password is empty; give one, or leave --password out")
     limits = Limits(
         driving_bytes=max_upload * 1_000_000,
         seconds=max_seconds,
@@ -71,7 +74,7 @@ def serve(
     warn_if_untrained(loaded)
     serve_web(
         Model(animator=animator, statement=statement_of(loaded), trained=loaded.trained),
-        Doors(host=host, port=port, hosts=tuple(allow_host or ()), password=password or None),
+        Doors(host=host, port=port, hosts=tuple(allow_host or ()), password=password),
         limits,
         templates=templates,
         folder=folder,

@@ -115,6 +115,7 @@ def test_wrong_use_is_told_in_one_line(run, tmp_path: Path) -> None:
         for options, part in (
             (("--port", port), "choose another --port"),
             (("--port", 0, "--host", "203.0.113.1"), "choose another --host: an address of this machine"),
+            (("--port", 0, "--password", ""), "the password is empty"),
             (("--templates", tmp_path / "none"), "--templates"),
             (("--port", 0, "--folder", tmp_path / "none"), "--folder"),
             (("--max-seconds", 0), "seconds"),
