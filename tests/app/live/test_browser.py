@@ -104,8 +104,8 @@ def browser(camera: Path):
         opened.close()
 
 
-def open_page(browser, address: str, viewport, troubles: list[str]):
-    page = browser.new_context(viewport=viewport).new_page()
+def open_page(browser, address: str, viewport, troubles: list[str], **context):
+    page = browser.new_context(viewport=viewport, **context).new_page()
     page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: troubles.append(str(error)))
     here = (address, "data:", f"blob:{address}")
@@ -222,3 +222,37 @@ def test_a_portrait_too_large_to_be_received_is_told(address: str, browser, port
     assert page.is_hidden("#message")
     page.click("#start")
     page.wait_for_selector("#stage:not([hidden])")
+
+
+CONTRASTS = """() => {
+  const light = (text) => {
+    const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map((x) => x / 255);
+    const [R, G, B] = [r, g, b].map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * R + 0.7152 * G + 0.0722 * B + 0.05;
+  };
+  const behind = (e) => {
+    for (let at = e; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (colour !== "rgba(0, 0, 0, 0)") return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const all = [...document.querySelectorAll("h1, strong, p, label, output, button, dt, dd")];
+  const texts = all.filter((e) => e.offsetParent);
+  return [light(behind(document.body)), ...texts.map((e) => {
+    const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
+    return Math.max(a, b) / Math.min(a, b);
+  })];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_as_light_or_dark_as_asked_for_and_readable(address: str, browser, portrait: Path, scheme: str) -> None:
+    page = open_page(browser, address, DESKTOP, [], color_scheme=scheme)
+    page.evaluate("say('Something is wrong.')")
+    background, *contrasts = page.evaluate(CONTRASTS)
+    assert (background > 0.9) is (scheme == "light")
+    begin(page, portrait)
+    contrasts += page.evaluate(CONTRASTS)[1:]
+    assert len(contrasts) > 20
+    assert min(contrasts) >= 4.5
