@@ -223,6 +223,22 @@ def test_errors_are_told_where_they_are(serve: Callable[..., Server], browser, f
         page.context.close()
 
 
+def test_a_file_too_large_takes_the_place_of_the_one_before(
+    serve: Callable[..., Server], browser, files: Path, troubles: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "large").write_bytes(bytes(400_001))
+    with on_a_port(serve(Limits(portrait_bytes=400_000, driving_bytes=400_000)).web) as address:
+        page = open_page(browser, address, troubles)
+        for which, asked in (("portrait", "photo first"), ("driver", "clip first")):
+            choose(page, files)
+            page.set_input_files(f"#{which}", tmp_path / "large")
+            assert "is the most" in page.inner_text(f"#{which}-told.bad")
+            page.click("#start")
+            assert asked in page.inner_text("#problem")
+            assert page.is_hidden("#preview" if which == "portrait" else "#clip")
+        page.context.close()
+
+
 def test_a_job_is_not_lost_with_the_connection(serve: Callable[..., Server], slowly: Run, browser, files: Path) -> None:
     with on_a_port(serve(run=slowly).web) as address:
         page = open_page(browser, address, [])

@@ -101,18 +101,18 @@ function accept(which, input, zone) {
 function take(which, file) {
   const most = facts.limits[which === "portrait" ? "portrait_bytes" : "driving_bytes"];
   const told = $(`#${which}-told`);
-  told.classList.remove("bad");
-  if (file && file.size > most) {
-    told.textContent = `This file has ${Math.ceil(file.size / 1e6)} MB; ${most / 1e6} MB is the most.`;
-    told.classList.add("bad");
-    return;
-  }
-  chosen[which] = file;
-  told.textContent = file ? file.name : "";
+  const large = file && file.size > most;
+  chosen[which] = large ? null : file; // what was chosen before is not what is wanted now
+  told.classList.toggle("bad", Boolean(large));
+  if (large) told.textContent = `This file has ${Math.ceil(file.size / 1e6)} MB; ${most / 1e6} MB is the most.`;
+  else told.textContent = file ? file.name : "";
   if (which === "portrait") {
     $("#preview").hidden = true;
     preview();
-  } else showClip(file);
+  } else {
+    if (large) $("#template").value = "";
+    showClip(chosen.driver);
+  }
 }
 
 function showClip(file) {
@@ -135,6 +135,7 @@ function showClip(file) {
 function preview() {
   clearTimeout(later);
   looking?.abort();
+  $("#portrait-drop").classList.remove("busy");
   if (chosen.portrait) later = setTimeout(look, DELAY_MS);
 }
 
