@@ -239,6 +239,25 @@ def test_a_file_too_large_takes_the_place_of_the_one_before(
         page.context.close()
 
 
+def test_a_wrong_number_out_of_sight_is_shown(
+    serve: Callable[..., Server], browser, files: Path, troubles: list[str]
+) -> None:
+    with on_a_port(serve().web) as address:
+        page = open_page(browser, address, troubles)
+        choose(page, files)
+        page.click("#more summary")
+        page.fill("#max_side", "10")
+        page.click("#more summary")
+        assert page.is_hidden("#max_side")
+        page.click("#start")
+        until(page, "document.activeElement.id === 'max_side'", 5)
+        assert page.is_visible("#max_side")
+        page.fill("#max_side", "640")
+        page.click("#start")
+        page.wait_for_selector("#done:not([hidden])")
+        page.context.close()
+
+
 def test_a_job_is_not_lost_with_the_connection(serve: Callable[..., Server], slowly: Run, browser, files: Path) -> None:
     with on_a_port(serve(run=slowly).web) as address:
         page = open_page(browser, address, [])

@@ -195,6 +195,7 @@ async function open() {
 }
 
 $("#form").addEventListener("submit", start);
+$("#form").addEventListener("invalid", () => ($("#more").open = true), true); // a field out of sight cannot be told of
 $("#cancel").addEventListener("click", cancel);
 $("#beside").addEventListener("click", toggle);
 $("#again").addEventListener("click", () => {
