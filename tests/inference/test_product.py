@@ -117,6 +117,26 @@ def test_two_faces_crop_only_stand_in_a_row(animator, tmp_path):
     assert report.size == (5 * 64, 64)
 
 
+@pytest.mark.parametrize(("face", "noted"), [("largest", True), ("leftmost", False), ("1", False), ("all", False)])
+def test_further_faces_of_a_photo_are_noted_where_nobody_chose(animator, tmp_path, face, noted):
+    source = photo(tmp_path, FACE, (430, 80, 490, 155), size=(640, 240))
+    report = animate_video(animator, job(source, driver(tmp_path, 2), framing=Framing(face=face)))
+    notes = [warning for warning in report.warnings if "2 faces were found" in warning]
+    assert len(notes) == noted
+    assert all("--face all" in note for note in notes)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tiff"])
+def test_an_animation_as_a_portrait_is_noted(animator, tmp_path, suffix):
+    """Pages of a TIFF are no animation."""
+    pages = [Image.fromarray(painted(WIDTH, HEIGHT, FACE)), Image.fromarray(painted(WIDTH, HEIGHT))]
+    source = tmp_path / f"moving{suffix}"
+    pages[0].save(source, save_all=True, append_images=pages[1:])
+    for path, noted in ((source, suffix != ".tiff"), (photo(tmp_path), False)):
+        report = animate_video(animator, job(path, driver(tmp_path, 2)))
+        assert any("the portrait is an animation" in warning for warning in report.warnings) == noted
+
+
 def test_frames_without_a_face_are_named_and_never_stop_a_run(animator, tmp_path):
     report = animate_video(animator, job(photo(tmp_path), driver(tmp_path, 25, without=(7, 8, 9, 10, 11, 20))))
     assert report.frames == 25

@@ -27,6 +27,7 @@ MIN_SIDE_PX = 16
 MAX_ASPECT = 20
 MAX_PIXELS = 120_000_000
 BACKGROUND = (255, 255, 255)
+_ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")
 
 
 def read_image(path: Path) -> RgbImage:
@@ -37,6 +38,14 @@ def read_image(path: Path) -> RgbImage:
     """
     with check_input(path).open("rb") as file:
         return decode_image(file, str(path))
+
+
+def is_animation(path: Path) -> bool:
+    """Whether a readable image holds pictures that follow each other; pages and views (TIFF, MPO) do not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large images, which were read before
+        with Image.open(path) as image:
+            return image.format in _ANIMATED and bool(getattr(image, "is_animated", False))
 
 
 def decode_image(file: BufferedReader | BytesIO, name: str, *, max_pixels: int = MAX_PIXELS) -> RgbImage:

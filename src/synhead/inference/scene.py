@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from synhead.data.errors import MediaError
-from synhead.data.image import IMAGE_SUFFIXES, RgbImage
+from synhead.data.image import IMAGE_SUFFIXES, RgbImage, is_animation
 from synhead.data.still_writer import one_picture
 from synhead.data.video import check_frame
 from synhead.faces.framing import Framing
+from synhead.faces.selection import FaceChoice
 from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
 from synhead.inference.composition import Layout
@@ -128,8 +129,8 @@ def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitS
         driver = VideoDriver(framed_footage(job.driving, job.driving_framing, square, detector, clock, stack), stack)
     pasted = shape.whole and (wanted == "always" or _is_worth_pasting(source, job.framing))
     scene = Scene(source, driver, pasted, (problem,) if problem else ())
-    if job.options.audio == "source" and isinstance(source, Photo):
-        scene = replace(scene, warnings=(*scene.warnings, SILENT))
+    if isinstance(source, Photo):
+        scene = replace(scene, warnings=(*scene.warnings, *_of_photo(source, job)))
     return replace(scene, warnings=(*scene.warnings, *_told(scene)))
 
 
@@ -162,6 +163,18 @@ def _moves(job: AnimationJob, template: MotionTemplate | None) -> bool:
 
 def _wants_faces(job: AnimationJob) -> bool:
     return job.framing.wants_faces or (job.driving_framing.wants_faces and not is_template(job.driving))
+
+
+def _of_photo(photo: Photo, job: AnimationJob) -> Iterator[str]:
+    if job.options.audio == "source":
+        yield SILENT
+    if is_animation(job.source):
+        yield "the portrait is an animation, and its first picture is animated; of a video all would be"
+    if len(photo.framed.faces) > 1 and FaceChoice.parse(job.framing.face).policy == "largest":
+        yield (
+            f"{len(photo.framed.faces)} faces were found, and the largest is animated: "
+            "--face all, or numbers from the left such as 0,1, takes others"
+        )
 
 
 def _told(scene: Scene) -> Iterator[str]:
