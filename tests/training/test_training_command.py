@@ -111,14 +111,18 @@ def test_train_stop_resume_export_and_warm_start(clips: Path) -> None:
     assert (counters["restarted_at"], counters["samples"]) == (4, 10)
 
 
-@pytest.mark.parametrize("resume", [(), ("--resume",)])
+ALLOCATORS = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity")
+DRIVERS = RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported")
+
+
+@pytest.mark.parametrize(("resume", "error"), [((), ALLOCATORS), (("--resume",), DRIVERS)])
 def test_a_run_that_fails_before_it_saves_leaves_no_trace(
-    clips: Path, monkeypatch: pytest.MonkeyPatch, resume: tuple[str, ...]
+    clips: Path, monkeypatch: pytest.MonkeyPatch, resume: tuple[str, ...], error: RuntimeError
 ) -> None:
     """So the second try may have the name; what was in the folder, and no run's, stays."""
 
     def too_much(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity")
+        raise error
 
     notes = Path("runs/second/notes.txt")
     notes.parent.mkdir(parents=True)

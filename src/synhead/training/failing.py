@@ -16,6 +16,7 @@ __all__ = ["memory_told", "nothing_left"]
 
 _SAVED = ("best", "weights*")
 _FIGURES = "metrics.jsonl"
+_DRIVERS_WORDS = "CUDA error: out of memory"
 
 
 @contextmanager
@@ -38,7 +39,9 @@ def memory_told(config: TrainingConfig) -> Iterator[None]:
     """A GPU whose memory is too small becomes a ConfigError of one line that names what takes less."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and _DRIVERS_WORDS not in str(error):
+            raise
         remedies = [f"a --batch smaller than {config.batch}, with --accumulate for as many pairs a step"]
         if config.batch == 1:
             remedies = ["a smaller --preset"]
