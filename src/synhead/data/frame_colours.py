@@ -60,9 +60,9 @@ class FrameColours:
             interpolation=interpolation,
             **threads,
         ).to_ndarray()
-        return (
-            hdr_to_srgb(rgb.astype(np.uint16, copy=False), self._transfer) if deep else rgb.astype(np.uint8, copy=False)
-        )
+        if deep:
+            return hdr_to_srgb(rgb.astype(np.uint16, copy=False), self._transfer)
+        return rgb.astype(np.uint8, copy=False)
 
 
 def _matrix(picture: VideoFrame, *, deep: bool) -> int:

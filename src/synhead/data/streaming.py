@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ class _ShardDataset(IterableDataset[_Sample]):
         return stream_shard(self._shards[i], skipped)
 
 
-class _LoaderSampler:
+class _LoaderSampler(ABC):
     """What both streams share: a loader with workers, started at the first batch, and its errors in plain words."""
 
     def __init__(self, config: DataConfig, seed: int, share: Share, form: BatchFormat) -> None:
@@ -181,8 +182,8 @@ class _LoaderSampler:
         self._batches: Iterator[_Batch] | None = None
         self._batch = 0
 
-    def _start(self, batch: int) -> Iterator[_Batch]:
-        raise NotImplementedError
+    @abstractmethod
+    def _start(self, batch: int) -> Iterator[_Batch]: ...
 
     def _loader_options(self) -> dict[str, Any]:
         workers = self.config.stream_workers
@@ -226,8 +227,8 @@ class _LoaderSampler:
         self.samples, self.seed = state["samples"], state["seed"]
         self._batches = None
 
-    def _checksum(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _checksum(self) -> int: ...
 
 
 class StreamSampler(_LoaderSampler):

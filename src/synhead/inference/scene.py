@@ -129,9 +129,7 @@ def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitS
         driver = VideoDriver(framed_footage(job.driving, job.driving_framing, square, detector, clock, stack), stack)
     pasted = shape.whole and (wanted == "always" or _is_worth_pasting(source, job.framing))
     scene = Scene(source, driver, pasted, (problem,) if problem else ())
-    if isinstance(source, Photo):
-        scene = replace(scene, warnings=(*scene.warnings, *_of_photo(source, job)))
-    return replace(scene, warnings=(*scene.warnings, *_told(scene)))
+    return replace(scene, warnings=(*scene.warnings, *_told(scene, job)))
 
 
 def _checked_driver(animator: Animator, job: AnimationJob) -> MotionTemplate | None:
@@ -177,7 +175,9 @@ def _of_photo(photo: Photo, job: AnimationJob) -> Iterator[str]:
         )
 
 
-def _told(scene: Scene) -> Iterator[str]:
+def _told(scene: Scene, job: AnimationJob) -> Iterator[str]:
+    if isinstance(scene.source, Photo):
+        yield from _of_photo(scene.source, job)
     if isinstance(scene.driver, VideoDriver):
         yield from faceless_warnings(scene.driver.footage, "driving video")
     if isinstance(scene.source, Footage):

@@ -11,11 +11,11 @@ import torch
 from synhead.config import ConfigError
 from synhead.training.config import TrainingConfig
 from synhead.training.run import Run
+from synhead.training.tracking import CURVES_FILE
 
 __all__ = ["memory_told", "nothing_left"]
 
 _SAVED = ("best", "weights*")
-_FIGURES = "metrics.jsonl"
 _DRIVERS_WORDS = "CUDA error: out of memory"
 
 
@@ -51,9 +51,10 @@ def memory_told(config: TrainingConfig) -> Iterator[None]:
 
 
 def _holds_results(run: Run) -> bool:
-    figures = run.folder / _FIGURES
-    logged = figures.is_file() and figures.stat().st_size > 0
-    return logged or run.checkpoints.latest() is not None or any(map(any, map(run.folder.glob, _SAVED)))
+    curves = run.folder / CURVES_FILE
+    logged = curves.is_file() and curves.stat().st_size > 0
+    saved = any(path for name in _SAVED for path in run.folder.glob(name))
+    return logged or saved or run.checkpoints.latest() is not None
 
 
 def _clear(run: Run) -> None:

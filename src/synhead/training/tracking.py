@@ -16,6 +16,7 @@ from torch import Tensor
 from synhead.config import ConfigError
 from synhead.data.files import replacing
 
+CURVES_FILE = "metrics.jsonl"
 TrackerName = Literal["tensorboard", "wandb"]
 Scalars = Mapping[str, float]
 Image = UInt8[Tensor, "3 h w"]
@@ -148,7 +149,7 @@ def open_trackers(folder: Path, names: Sequence[TrackerName], *, after: int = 0)
         trackers.append(TensorBoardTracker(folder / "tensorboard", after=after))
     if "wandb" in names:
         trackers.append(WandbTracker(folder))
-    return Trackers([*trackers, JsonlTracker(folder / "metrics.jsonl", after=after)])
+    return Trackers([*trackers, JsonlTracker(folder / CURVES_FILE, after=after)])
 
 
 def _wandb_id(folder: Path) -> str:

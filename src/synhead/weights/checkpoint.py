@@ -128,7 +128,9 @@ def non_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     floating = {name: t.detach() for name, t in tensors.items() if t.is_floating_point() and t.numel()}
     if not floating:
         return []
-    ends = torch.stack([torch.stack(torch.aminmax(t)).double() for t in floating.values()])  # NaN comes through
+    # NaN comes through; as float32, for PyTorch's CPU kernels differ in what they do with half precision
+    wide = (t.float() if t.itemsize < 4 else t for t in floating.values())
+    ends = torch.stack([torch.stack(torch.aminmax(t)).double() for t in wide])
     if bool(torch.isfinite(ends).all()):
         return []
     return [name for name, t in floating.items() if not bool(torch.isfinite(t).all())]
