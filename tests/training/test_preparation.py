@@ -17,11 +17,11 @@ from PIL import Image
 from synhead.config import ConfigError
 from synhead.data.clips import open_clips
 from synhead.data.decode import decode_clip
-from synhead.data.errors import OutputError
+from synhead.data.errors import MediaError, OutputError
 from synhead.data.video import VideoWriter
 from synhead.faces.analyzer import FaceBox
 from synhead.faces.boxes import Box
-from synhead.training.preparation import PrepareError, PrepareOptions, find_videos, prepare_clips, run
+from synhead.training.preparation import PrepareError, PrepareOptions, find_videos, prepare_clips, run, worker
 from synhead.training.preparation.checks import SceneCuts, hash_distance, perceptual_hash, sharpness
 from synhead.training.preparation.worker import prepare_input
 
@@ -222,6 +222,45 @@ def test_a_full_disk_is_not_the_sources_fault(tmp_path, inline, monkeypatch):
     assert not list((tmp_path / "out" / "clips").iterdir())
     report = prepare_clips(sources, tmp_path / "out", OPTIONS)
     assert (report.resumed, report.clips, report.rejected) == (0, 2, ())
+
+
+def test_an_unreadable_source_is_tried_again(tmp_path, inline, monkeypatch):
+    """What failed may be there now: a disk, a codec, the rest of a copy. The file itself need not have changed."""
+    good, bad = face_video(tmp_path / "a.mp4", seed=1), face_video(tmp_path / "b.mp4", seed=7, side=72, start=20)
+    scan = worker.scan_video
+
+    def one_fails(path, *others):
+        if path == bad:
+            raise MediaError(f"{path} cannot be read (Input/output error); try again")
+        return scan(path, *others)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(worker, "scan_video", one_fails)
+        for resumed in (0, 1):
+            report = prepare_clips([good, bad], tmp_path / "out", OPTIONS)
+            assert (report.resumed, report.clips) == (resumed, 1)
+            assert [item.cause for item in report.rejected] == ["unreadable"]
+    report = prepare_clips([good, bad], tmp_path / "out", OPTIONS)
+    assert (report.resumed, report.clips, report.rejected) == (1, 2, ())
+    assert (tmp_path / "out" / "skipped.jsonl").read_text() == ""
+    assert prepare_clips([good, bad], tmp_path / "out", OPTIONS).resumed == 2
+
+
+def test_a_source_that_grew_while_it_was_read_is_done_again(tmp_path, inline, monkeypatch):
+    """As one that is being copied: what was read is not what is there now."""
+    path, scan = face_video(tmp_path / "a.mp4"), worker.scan_video
+
+    def copied_on(source, *others):
+        found = scan(source, *others)
+        with source.open("ab") as file:
+            file.write(bytes(1000))
+        return found
+
+    with monkeypatch.context() as copying:
+        copying.setattr(worker, "scan_video", copied_on)
+        prepare_clips([path], tmp_path / "out", OPTIONS)
+    assert prepare_clips([path], tmp_path / "out", OPTIONS).resumed == 0
+    assert prepare_clips([path], tmp_path / "out", OPTIONS).resumed == 1
 
 
 def test_changed_source_is_done_again(tmp_path, inline):

@@ -72,11 +72,15 @@ class Journal:
         self._rewrite()
 
     def finished(self, source: Path) -> bool:
-        """Whether an earlier run finished this file and it has not changed since."""
+        """Whether an earlier run read this file to its end and it has not changed since.
+
+        One that was unreadable is not finished: a codec, the disk or memory may have been at fault, not the file.
+        """
         status = source.stat()
         return any(
             (record.source, record.source_bytes, record.modified_ns)
             == (str(source), status.st_size, status.st_mtime_ns)
+            and all(item.cause != "unreadable" for item in record.rejected)
             for record in self.inputs
         )
 

@@ -40,8 +40,8 @@ def prepare_clips(
     """Face clips of all ``inputs`` (videos, or folders of them, searched through) in the folder ``output``.
 
     Writes ``clips/*.mp4``, ``index.jsonl`` (provenance, read by the data room), ``skipped.jsonl`` (what was left out
-    and why) and ``contact_sheet.html``. A second call goes on where the first one stopped. ``progress`` is called after
-    each input.
+    and why) and ``contact_sheet.html``. A second call goes on where the first one stopped, and tries inputs again that
+    were unreadable. ``progress`` is called after each input.
 
     Raises:
         PrepareError: no video among the inputs, or ``output`` was prepared with other options.

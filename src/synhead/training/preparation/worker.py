@@ -38,6 +38,7 @@ def prepare_input(
     """
     digest, clips = "", []
     rejected: list[Rejected] = []
+    status = source.stat() if source.exists() else None  # before it is read: it may still be being copied
     try:
         digest = _sha256(check_input(source))
         with closing(opener()) as detector:
@@ -59,7 +60,6 @@ def prepare_input(
         raise  # says nothing of the source, which another call can take
     except MediaError as error:
         rejected.append(Rejected(str(source), "unreadable", str(error)))
-    status = source.stat() if source.exists() else None
     return InputRecord(
         source=str(source),
         source_bytes=status.st_size if status else 0,
