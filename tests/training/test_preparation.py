@@ -36,6 +36,7 @@ def texture(seed: int, height: int = 160, width: int = 240) -> np.ndarray:
 
 
 def write_video(path: Path, frames: list[np.ndarray]) -> Path:
+    path.parent.mkdir(exist_ok=True)
     with VideoWriter(path, rate=RATE, size=(frames[0].shape[1], frames[0].shape[0])) as writer:
         for frame in frames:
             writer.write(frame)
@@ -312,6 +313,44 @@ def test_persons_and_split(tmp_path):
     prefixed = path.rename(folder / "id7#one.mp4")
     (clip,) = prepare_input(prefixed, tmp_path, OPTIONS, opener=RedSquares).clips
     assert (clip.person, clip.split) == ("id7", "train")
+
+
+def test_persons_and_split_hang_on_the_video_not_on_its_path(tmp_path, inline, monkeypatch):
+    """However it is written, wherever it lies, in whichever folder one stands."""
+    path = face_video(tmp_path / "in" / "talk.mp4")
+    copy = tmp_path / "elsewhere" / "talk.mp4"
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    found = set()
+    for number, (place, typed) in enumerate(
+        [(tmp_path, path), (tmp_path, "in/talk.mp4"), (tmp_path / "in", "../in/talk.mp4"), (tmp_path, copy)]
+    ):
+        monkeypatch.chdir(place)
+        prepare_clips([Path(typed)], tmp_path / f"out{number}", replace(OPTIONS, validation_share=0.5))
+        (clip,) = lines(tmp_path / f"out{number}" / "index.jsonl")
+        found.add((clip["person"], clip["split"]))
+    assert len(found) == 1, found
+    other = face_video(tmp_path / "other" / "talk.mp4", seed=3)
+    prepare_clips([other], tmp_path / "out", OPTIONS)
+    assert lines(tmp_path / "out" / "index.jsonl")[0]["person"] not in {person for person, _ in found}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_nobody_of_a_folder_changes_sides(tmp_path, inline, split):
+    """Not by a change of the video, nor in a folder whose persons were named otherwise, as by earlier versions."""
+    path, out = face_video(tmp_path / "a.mp4"), tmp_path / "out"
+    options = replace(OPTIONS, validation_share=0.5)
+    prepare_clips([path], out, options)
+    (record,) = lines(out / "journal.jsonl")
+    for clip in record["clips"]:
+        clip.update(person="a-0123abcd", split=split)
+    (out / "journal.jsonl").write_text(json.dumps(record) + "\n")
+    for seed in (2, 3):
+        face_video(path, seed=seed, side=72)
+        report = prepare_clips([path], out, options)
+        (clip,) = lines(out / "index.jsonl")
+        assert (clip["person"], clip["split"], report.resumed) == ("a-0123abcd", split, 0)
+        assert report.held_out == (split == "val")
 
 
 def _dies_on_b(source: Path):

@@ -30,8 +30,8 @@ class PrepareOptions:
     ``min_sharpness``: variance of the Laplacian of the clip.
     ``scene_cut``: mean difference of successive small pictures, in [0, 1], that counts as a cut.
     ``duplicate_bits``: clips whose perceptual hashes differ by no more bits are the same.
-    ``person``: what tells persons apart for sampling, the video file or the folder it lies in.
-    ``validation_share``: of the persons, chosen by hash.
+    ``person``: what tells persons apart for sampling, the video file (by name and content) or the folder it lies in.
+    ``validation_share``: of the persons, chosen by a hash of their names.
     """
 
     size: Literal[256, 512] = 256

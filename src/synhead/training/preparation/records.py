@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ class Journal:
 
     def __init__(self, folder: Path, options: PrepareOptions) -> None:
         self._folder, self._path = folder, folder / "journal.jsonl"
+        self._person_by_file = options.person == "file"
         folder.mkdir(parents=True, exist_ok=True)
         self._check_options(options)
         self.inputs = self._read()
@@ -85,8 +86,13 @@ class Journal:
         )
 
     def add(self, record: InputRecord) -> tuple[ClipRecord, ...]:
-        """Write down a finished input; one that was there before is replaced. Returns clips that are none any more."""
+        """Write down a finished input; one that was there before is replaced. Returns clips that are none any more.
+
+        A video that was there before stays the person it was, in the same split, whatever it has become.
+        """
         replaced = [old for old in self.inputs if old.source == record.source]
+        if self._person_by_file:
+            record = _same_person(record, replaced)
         self.inputs = [old for old in self.inputs if old.source != record.source] + [record]
         if replaced:
             self._rewrite()
@@ -142,6 +148,14 @@ class Journal:
         ):
             with replacing(path) as temporary:
                 temporary.write_text(_lines(items))
+
+
+def _same_person(record: InputRecord, earlier: Iterable[InputRecord]) -> InputRecord:
+    known = next((clip for old in earlier for clip in old.clips), None)
+    if known is None:
+        return record
+    clips = tuple(replace(clip, person=known.person, split=known.split) for clip in record.clips)
+    return replace(record, clips=clips)
 
 
 def _lines(items: Iterable[InputRecord | ClipRecord | Rejected]) -> str:

@@ -77,7 +77,7 @@ def strip_path(output: Path, clip: str) -> Path:
 
 def _record(clip: CutClip, source: Path, digest: str, detector: str, options: PrepareOptions) -> ClipRecord:
     plan: ClipPlan = clip.plan
-    person = _person(source, options)
+    person = _person(source, digest, options)
     return ClipRecord(
         clip=clip.path.stem,
         path=f"{CLIP_FOLDER}/{clip.path.name}",
@@ -101,14 +101,18 @@ def _record(clip: CutClip, source: Path, digest: str, detector: str, options: Pr
 
 def _key(source: Path) -> str:
     """A file name for clips of this source: readable, safe, and its own even if another source has the same name."""
-    readable = re.sub(r"[^\w#.-]+", "-", source.stem)[:60]
-    return f"{readable}-{hashlib.sha256(str(source).encode()).hexdigest()[:8]}"
+    return f"{_readable(source)}-{hashlib.sha256(str(source).encode()).hexdigest()[:8]}"
 
 
-def _person(source: Path, options: PrepareOptions) -> str:
+def _person(source: Path, digest: str, options: PrepareOptions) -> str:
+    """The same wherever the video lies and however its path is written, for the split hangs on it."""
     if options.person == "folder":
         return source.resolve().parent.name
-    return identity(source.stem) if "#" in source.stem else _key(source)
+    return identity(source.stem) if "#" in source.stem else f"{_readable(source)}-{digest[:8]}"
+
+
+def _readable(source: Path) -> str:
+    return re.sub(r"[^\w#.-]+", "-", source.stem)[:60]
 
 
 def _split(person: str, validation_share: float) -> str:
