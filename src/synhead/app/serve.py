@@ -43,7 +43,7 @@ def serve(
         typer.Option(metavar="DIR", help="Where files of jobs are while they are kept; default: temporary."),
     ] = None,
     max_upload: Annotated[int, typer.Option(metavar="MB", min=1, help="Of a driving video.")] = 300,
-    max_seconds: Annotated[float, typer.Option(help="Of a driving video.")] = 120.0,
+    max_seconds: Annotated[float, typer.Option(help="Of a driving video, sent or offered.")] = 120.0,
     queue: Annotated[int, typer.Option(min=1, help="Jobs that may wait.")] = 16,
     keep: Annotated[int, typer.Option(min=1, help="Results kept, the newest.")] = 32,
     keep_minutes: Annotated[float, typer.Option(help="How long each is kept.")] = 60.0,

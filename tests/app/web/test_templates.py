@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from synhead.app.web.limits import Limits
 from synhead.app.web.templates import gather
 from synhead.config import ConfigError
 from synhead.inference.animator import Animator
@@ -30,7 +31,7 @@ def folder(media: Path, run, tmp_path: Path) -> Path:
 
 
 def test_what_fits_is_offered_and_drives(serve: Callable[..., Server], media: Path, folder: Path, animator: Animator):
-    offers, left_out = gather(folder, animator.fingerprint)
+    offers, left_out = gather(folder, animator.fingerprint, Limits())
     assert {name: offer.fact.kind for name, offer in offers.items()} == {"clip": "video", "nod": "template"}
     assert offers["nod"].fact.frames == FRAMES
     assert ["broken.mp4" in left_out[0], "other" in left_out[1], len(left_out)] == [True, True, 2]
@@ -47,13 +48,32 @@ def test_what_fits_is_offered_and_drives(serve: Callable[..., Server], media: Pa
     assert (failed["state"], "was recorded with" in failed["error"]) == ("failed", True)
 
 
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        (Limits(seconds=0.15), "lasts more than 0.15 seconds"),
+        (Limits(frames=FRAMES - 1), f"has more than {FRAMES - 1} frames"),
+        (Limits(video_pixels=64 * 71), "has 64 x 72 pixels"),
+    ],
+)
+def test_limits_of_uploads_hold_for_what_is_offered(folder: Path, animator: Animator, limits: Limits, told: str):
+    """A template longer than what is taken in would be worked on until it breaks off, or block the others' jobs."""
+    kept = ["nod"] if "pixels" in told else []
+    offers, left_out = gather(folder, animator.fingerprint, limits)
+    assert sorted(offers) == kept
+    for name in {"clip.mp4", "nod.safetensors"} - {f"{each}.safetensors" for each in kept}:
+        (line,) = [line for line in left_out if line.startswith(name)]
+        assert told in line
+        assert "--max-seconds" in line
+
+
 def test_a_template_that_has_gone_is_told_without_the_servers_paths(
     serve: Callable[..., Server], media: Path, animator: Animator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "motions").mkdir()
     shutil.copy(media / "driving.mp4", tmp_path / "motions" / "nod.mp4")
-    offers, _ = gather(Path("motions"), animator.fingerprint)
+    offers, _ = gather(Path("motions"), animator.fingerprint, Limits())
     server = serve(templates=offers)
     (tmp_path / "motions" / "nod.mp4").unlink()
     failed = server.wait(server.send(media, driving=None, template=(None, "nod")).json()["id"])
@@ -66,11 +86,11 @@ def test_a_name_that_json_cannot_hold_is_left_out(
     serve: Callable[..., Server], media: Path, animator: Animator, tmp_path
 ):
     shutil.copy(media / "driving.mp4", os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
-    offers, left_out = gather(tmp_path, animator.fingerprint)
+    offers, left_out = gather(tmp_path, animator.fingerprint, Limits())
     assert (dict(offers), "rename the file" in left_out[0], left_out[0].isascii()) == ({}, True, True)
     assert serve(templates=offers).client.get("/api/v1/templates").json() == []
 
 
 def test_no_such_folder(tmp_path: Path, animator: Animator) -> None:
     with pytest.raises(ConfigError, match="--templates"):
-        gather(tmp_path / "none", animator.fingerprint)
+        gather(tmp_path / "none", animator.fingerprint, Limits())

@@ -20,7 +20,7 @@ from synhead.data.video import probe
 from synhead.data.webp_animation import TICK, webp_facts
 from synhead.inference.template_file import read_template
 
-__all__ = ["check_driving", "check_portrait"]
+__all__ = ["check_driving", "check_length", "check_portrait", "check_video"]
 
 SNIFFED_BYTES = 64
 MAX_STREAMS = 16
@@ -71,7 +71,7 @@ def check_driving(path: Path, limits: Limits) -> Path:
     if kind == "template":
         path = path.rename(path.with_suffix(".safetensors"))
         template = read_template(path)
-        _check_length(len(template), template.times[-1] + template.durations[-1] - template.times[0], limits)
+        check_length(len(template), template.times[-1] + template.durations[-1] - template.times[0], limits)
         return path
     if kind in PICTURES:
         path = path.rename(path.with_suffix(PICTURES[kind][0]))
@@ -82,7 +82,7 @@ def check_driving(path: Path, limits: Limits) -> Path:
         with open_media(path) as container:
             if not container.format.name.startswith(name):
                 raise RefusedError(422, "the driver is several kinds of file at once; export it again as MP4")
-            _check_video(container, limits)
+            check_video(container, limits)
     else:
         raise RefusedError(
             422,
@@ -98,7 +98,7 @@ def _check_moving_picture(path: Path, limits: Limits) -> None:
     facts = webp_facts(path)
     if facts is not None:
         _check_area(facts.width, facts.height, limits)
-        _check_length(len(facts.durations), sum(facts.durations) * TICK, limits)
+        check_length(len(facts.durations), sum(facts.durations) * TICK, limits)
         return
     with open_media(path) as container:
         if container.format.name != "apng":
@@ -106,7 +106,7 @@ def _check_moving_picture(path: Path, limits: Limits) -> None:
                 422,
                 "the driver is a still picture; give a video, or an animated GIF, PNG or WebP (are the two swapped?)",
             )
-        _check_video(container, limits)
+        check_video(container, limits)
 
 
 def _resize(limits: Limits) -> str:
@@ -121,8 +121,8 @@ def _sniff(path: Path) -> Kind | None:
     return next((kind for at, magic, kind in _MAGIC if head[at : at + len(magic)] == magic), None)
 
 
-def _check_video(container: InputContainer, limits: Limits) -> None:
-    """Size as declared; length by counting what is really there, without decoding it."""
+def check_video(container: InputContainer, limits: Limits) -> None:
+    """Size as declared; length by counting what is really there, without decoding it. Raises RefusedError."""
     if len(container.streams) > MAX_STREAMS:
         raise RefusedError(
             422, f"the driver has {len(container.streams)} tracks; export it with one picture and one sound"
@@ -140,7 +140,7 @@ def _check_video(container: InputContainer, limits: Limits) -> None:
             if moment is not None:
                 first = moment if first is None else min(first, moment)
                 last = moment + (packet.duration or 0) if last is None else max(last, moment + (packet.duration or 0))
-            _check_length(frames, ((last or 0) - (first or 0)) * unit, limits)
+            check_length(frames, ((last or 0) - (first or 0)) * unit, limits)
     except av.error.FFmpegError:
         return  # a damaged end: what comes before it may do
 
@@ -152,8 +152,9 @@ def _check_area(width: int, height: int, limits: Limits) -> None:
         )
 
 
-def _check_length(frames: int, seconds: Fraction, limits: Limits) -> None:
+def check_length(frames: int, seconds: Fraction, limits: Limits) -> None:
+    """Raises RefusedError for a driver of more frames or seconds than may be."""
     if frames > limits.frames:
-        raise RefusedError(422, f"the driver has more than {limits.frames} frames; send a shorter one")
+        raise RefusedError(422, f"the driver has more than {limits.frames} frames; give a shorter one")
     if seconds > limits.seconds:
-        raise RefusedError(422, f"the driver lasts more than {limits.seconds:g} seconds; send a shorter one")
+        raise RefusedError(422, f"the driver lasts more than {limits.seconds:g} seconds; give a shorter one")

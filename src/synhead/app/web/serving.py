@@ -68,7 +68,7 @@ def serve_web(
     ``templates``: folder of motions to pick from. ``folder``: where those of jobs are made. ``routers``: further ones
     (live). Raises ConfigError if the port is taken or a folder cannot be used.
     """
-    offers, left_out = ({}, ()) if templates is None else gather(templates, model.animator.fingerprint)
+    offers, left_out = ({}, ()) if templates is None else gather(templates, model.animator.fingerprint, limits)
     for line in left_out:
         remark(f"note: left out of the templates: {line}", style="yellow")
     sessions = None if doors.password is None else Sessions(doors.password)
