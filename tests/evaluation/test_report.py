@@ -15,10 +15,10 @@ from synhead.evaluation.gauges.pixels import PixelGauge
 from synhead.evaluation.metrics import applicable
 from synhead.evaluation.page import Pictures, html_page, write_page
 from synhead.evaluation.published import published_rows
-from synhead.evaluation.report import SCHEMA_FILE, Protocol, Report, installed_versions, write_report
+from synhead.evaluation.report import SCHEMA_FILE, Figure, Protocol, Report, installed_versions, write_report
 from synhead.evaluation.scoring import score_systems
 from synhead.evaluation.systems import FolderSystem, RenderedSystem
-from synhead.evaluation.table import markdown_tables, remarks
+from synhead.evaluation.table import markdown_tables, remarks, same_frames
 from tests.evaluation.gauges.test_fan import points_of
 
 
@@ -83,6 +83,8 @@ def test_what_the_json_tells(make_report):
     }
     assert half["videos"][0]["values"]["akd.published"][0] is None
     assert half["figures"]["akd.published"] == {"value": 0.0, "frames": 2}
+    assert half["common"]["akd.published"] == half["figures"]["akd.published"]
+    assert (absent["common"], published[0]["common"]) == ({}, {})
     assert half["figures"]["ms_ssim"] == {"value": None, "frames": 0}
     assert absent["problems"] == [{"name": "a", "reason": "no result named a"}]
     assert facts["unreadable"] == [{"name": "<bad>", "reason": "damaged"}]
@@ -111,6 +113,22 @@ def test_table_labels_every_row_and_leaves_missing_metrics_empty(make_report):
     assert "the authors (paper, table 1, VoxCeleb1)" in lines[-1]
     lpips = [cell.strip() for cell in missing.splitlines()[2].split("|")]
     assert lpips == ["", "LPIPS v", "", "needs vgg16.pth (somewhere; SHA-256 00)", ""]
+
+
+def test_a_second_table_where_systems_are_measured_on_different_frames(make_report):
+    report = make_report()
+    assert same_frames(report) == []
+    (half, *others) = report.rows
+    akd = "akd.published"
+    whole = replace(half, system="whole", figures={**half.figures, akd: Figure(1.5, 3)}, common={akd: Figure(0.5, 2)})
+    both = replace(report, rows=(half, whole, *others))
+    assert same_frames(both) == [
+        ["on the same frames (share measured)", "frames", "half", "whole"],
+        ["AKD published px v", "2 of 3", "0.0000 (66.7%)", "0.5000 (100.0%)"],
+    ]
+    _, second, _ = markdown_tables(both).split("\n\n")
+    assert "| AKD published px v | 2 of 3 | 0.0000 (66.7%) | 0.5000 (100.0%) |" in " ".join(second.split())
+    assert "<td>0.5000 (100.0%)</td>" in html_page(both)
 
 
 def test_remarks_name_everything_left_out(make_report):

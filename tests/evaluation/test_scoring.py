@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from synhead.evaluation.gauges.gauge import FrameGauge, Readings
 from synhead.evaluation.gauges.pixels import PixelGauge
 from synhead.evaluation.image_metrics import IDENTICAL_DB
 from synhead.evaluation.renderers import copy_source
-from synhead.evaluation.report import SkippedFrame
+from synhead.evaluation.report import Figure, SkippedFrame
 from synhead.evaluation.scoring import Observers, score_systems
 from synhead.evaluation.systems import FolderSystem, RenderedSystem
 from tests.evaluation.gauges.test_fan import points_of
@@ -76,6 +78,42 @@ def test_frames_without_a_face_are_named_and_left_out(trials, gauges):
     assert row.skipped == tuple(SkippedFrame(name, 1, both, "no face in the result") for name in ("a", "b"))
     assert (row.figures["akd.published"].value, row.figures["akd.published"].frames) == (0, 4)
     assert row.figures["psnr"].frames == 6
+
+
+class Distance(FrameGauge):
+    """How much brighter a result is than its driving frame; of black ones it has no value."""
+
+    metrics = ("akd.published",)
+
+    def measure(self, trial, generated):
+        pairs = zip(generated, trial.driving, strict=True)
+        found = (round(float(frame.mean() - driving.mean()), 3) if frame.any() else None for frame, driving in pairs)
+        return Readings(values={"akd.published": tuple(found)})
+
+
+def brighter(name, errors, *, black=()):
+    """A system that is so much off in each frame, and leaves nothing of some."""
+
+    def make(trial):
+        frames = trial.driving + np.array(errors, np.uint8)[: len(trial.driving), None, None, None]
+        frames[[place for place in black if place < len(frames)]] = 0
+        return frames
+
+    return RenderedSystem(name, "", make)
+
+
+def test_systems_are_compared_on_the_same_frames_too(make_trial):
+    """The first frame is hard: whoever destroys the face there wins by the frames of its own."""
+    trials = [make_trial("b", 1, frames=2), make_trial("a", 2, frames=4)]
+    trials = [replace(trial, driving=trial.driving // 2 + 1) for trial in trials]
+    good, bad = brighter("good", (10, 1, 1, 1)), brighter("bad", (0, 2, 2, 2), black=(0,))
+    gone = brighter("gone", (0, 0, 0, 0), black=range(4))
+    (first, second, third), _ = score_systems(trials, [good, bad, gone], [Distance()], WANTED)
+    name = "akd.published"
+    assert [row.figures[name] for row in (first, second)] == [Figure(4.0, 6), Figure(2.0, 4)]
+    assert [row.common[name] for row in (first, second, third)] == [Figure(1.0, 4), Figure(2.0, 4), Figure(None, 0)]
+    (alone,), _ = score_systems(trials, [bad], [Distance()], WANTED)
+    assert alone.common == alone.figures
 
 
 def test_lengths_sizes_and_missing_files_are_told(trials, gauges, tmp_path):

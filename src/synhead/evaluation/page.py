@@ -19,7 +19,7 @@ from synhead.evaluation.contact_sheet import contact_sheet, shown_positions
 from synhead.evaluation.gauges.gauge import Frames
 from synhead.evaluation.report import Report, Row
 from synhead.evaluation.systems import System
-from synhead.evaluation.table import column_title, figure_text, measured, missing, remarks, row_title
+from synhead.evaluation.table import column_title, figure_text, measured, missing, remarks, row_title, same_frames
 from synhead.evaluation.trials import Trial
 
 __all__ = ["Pictures", "html_page", "write_page"]
@@ -83,6 +83,8 @@ def html_page(report: Report, sheet: Image.Image | None = None) -> str:
         _figures(report),
         "<p>v: lower is better, ^: higher. Italic rows are figures printed in the paper, not measured here.</p>",
     ]
+    if same := same_frames(report):
+        parts.append("<h2>On the frames that all systems have a figure of</h2>" + _table(same[0], same[1:]))
     if absent := missing(report):
         rows = [[name, "", why] for name, why in absent]
         parts.append("<h2>Not measured here</h2>" + _table(["metric", "value", "needs"], rows))

@@ -27,6 +27,7 @@ __all__ = [
     "SkippedFrame",
     "VideoFigures",
     "installed_versions",
+    "mean",
     "write_report",
 ]
 
@@ -71,12 +72,17 @@ class SkippedFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A system. ``problems``: videos left out, or measured in part only, and why."""
+    """A system. ``problems``: videos left out, or measured in part only, and why.
+
+    ``figures``: each over all frames of this system that could be measured. ``common``: of metrics that have a value a
+    frame, over those frames alone that all systems of the report have one of.
+    """
 
     system: str
     origin: Origin
     detail: str
     figures: Mapping[str, Figure]
+    common: Mapping[str, Figure] = field(default_factory=dict)
     videos: tuple[VideoFigures, ...] = ()
     skipped: tuple[SkippedFrame, ...] = ()
     problems: tuple[Skipped, ...] = ()
@@ -162,7 +168,7 @@ def _row(row: Row) -> dict[str, Any]:
     facts = asdict(row)
     return {name: facts[name] for name in ("system", "origin", "detail")} | {
         "counts": counts,
-        **{name: facts[name] for name in ("figures", "problems", "skipped", "videos")},
+        **{name: facts[name] for name in ("figures", "common", "problems", "skipped", "videos")},
     }
 
 

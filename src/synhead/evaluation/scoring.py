@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from synhead.data.records import Skipped
+from synhead.evaluation.common_frames import on_common_frames
 from synhead.evaluation.gauges.gauge import Features, Frames, Gauge, Skip
 from synhead.evaluation.report import Figure, Row, SkippedFrame, VideoFigures, mean
 from synhead.evaluation.systems import ResultError, System
@@ -58,7 +59,7 @@ def score_systems(
             _measure(tally, trial, gauges, wanted, told)
             done += len(trial.driving)
             told.progress(done)
-    rows = tuple(_row(tally, gauges, wanted) for tally in tallies)
+    rows = on_common_frames([_row(tally, gauges, wanted) for tally in tallies])
     return rows, tuple(sorted(unreadable, key=lambda one: one.name))
 
 

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from synhead.evaluation.common_frames import frames_of
 from synhead.evaluation.metrics import Metric
-from synhead.evaluation.report import Report, Row
+from synhead.evaluation.report import Figure, Report, Row
 
-__all__ = ["column_title", "figure_text", "markdown_tables", "measured", "missing", "remarks", "row_title"]
+__all__ = [
+    "column_title",
+    "figure_text",
+    "markdown_tables",
+    "measured",
+    "missing",
+    "remarks",
+    "row_title",
+    "same_frames",
+]
 
 _EMPTY = "-"
 _NAMED = 12
 
 
 def markdown_tables(report: Report) -> str:
-    """Aligned Markdown: figures, then the metrics without any, left empty, with the file or package each wants."""
+    """Aligned Markdown: figures, those on the same frames for all where these differ, then the metrics without any,
+    left empty, with the file or package each wants.
+    """
     shown = measured(report)
     head = ["system", "origin", *(column_title(one) for one in shown)]
     body = [[row_title(row), row.origin, *(figure_text(row, one) for one in shown)] for row in report.rows]
     tables = [_table([head, *body])]
+    if same := same_frames(report):
+        tables.append(_table(same))
     if absent := missing(report):
         tables.append(_table([["not measured here", "value", "needs"], *([name, "", why] for name, why in absent)]))
     return "\n\n".join(tables)
@@ -27,6 +41,23 @@ def markdown_tables(report: Report) -> str:
 def measured(report: Report) -> tuple[Metric, ...]:
     """Metrics that some row has a figure of."""
     return tuple(one for one in report.metrics if any(figure_text(row, one) != _EMPTY for row in report.rows))
+
+
+def same_frames(report: Report) -> list[list[str]]:
+    """Head and lines of a table of what systems score on the same frames; none where their figures are of such anyway.
+
+    A line a metric: how many frames those are, and for each system the mean on them and, in brackets, the share of all
+    frames that its own figure is of.
+    """
+    rows = [row for row in report.rows if row.common]
+    total, lines = frames_of(rows), []
+    for one in report.metrics:
+        shared = max((row.common[one.id].frames or 0 for row in rows if one.id in row.common), default=0)
+        own = [figure.frames or 0 if (figure := row.figures.get(one.id)) else 0 for row in rows]
+        if any(one.id in row.common and count not in (0, shared) for row, count in zip(rows, own, strict=True)):
+            cells = [f"{_text(row.common, one)} ({count / total:.1%})" for row, count in zip(rows, own, strict=True)]
+            lines.append([column_title(one), f"{shared} of {total}", *cells])
+    return [["on the same frames (share measured)", "frames", *(row.system for row in rows)], *lines] if lines else []
 
 
 def missing(report: Report) -> tuple[tuple[str, str], ...]:
@@ -58,13 +89,17 @@ def column_title(one: Metric) -> str:
 
 def figure_text(row: Row, one: Metric) -> str:
     """A figure with the metric's digits, or a dash."""
-    figure = row.figures.get(one.id)
-    return _EMPTY if figure is None or figure.value is None else f"{figure.value:.{one.digits}f}"
+    return _text(row.figures, one)
 
 
 def row_title(row: Row) -> str:
     """The system; for a published figure, of which table."""
     return row.system if row.origin == "run by you" else f"{row.system} ({row.detail})"
+
+
+def _text(figures: Mapping[str, Figure], one: Metric) -> str:
+    figure = figures.get(one.id)
+    return _EMPTY if figure is None or figure.value is None else f"{figure.value:.{one.digits}f}"
 
 
 def _frames(row: Row) -> int:
