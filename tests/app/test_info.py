@@ -66,9 +66,9 @@ def test_doctor_tells_why_a_gpu_is_slow(monkeypatch: pytest.MonkeyPatch) -> None
 def test_doctor_tells_which_engine_a_cpu_takes(
     monkeypatch: pytest.MonkeyPatch, *, taken: str, measured: bool, state: str
 ) -> None:
-    monkeypatch.setattr("synhead.inference.engines.engine_for", lambda *_: taken)
+    monkeypatch.setattr("synhead.inference.engines.native_obstacle", lambda: None if taken == "native" else "no AVX")
     monkeypatch.setattr("synhead.inference.engines.native_measured", lambda: measured)
     found = doctor._engine()
     assert (found.topic, found.state) == ("engine", state)
     assert found.fact.startswith(taken)
-    assert ("gcc" in found.remedy) is (state == "slow")
+    assert found.remedy == ("no AVX" if state == "slow" else "")

@@ -16,7 +16,7 @@ from jaxtyping import TypeCheckError
 from synhead.config import ConfigError
 from synhead.inference import engines
 from synhead.inference.engine import EagerEngine
-from synhead.inference.engines import ENGINES, EngineOptions, engine_for, make_engine
+from synhead.inference.engines import ENGINES, EngineOptions, engine_for, make_engine, native_obstacle
 from synhead.inference.fast import FastEngine
 from synhead.nn.native import load_kernels
 from tests.native import needs_compiler
@@ -86,14 +86,17 @@ def test_auto_is_prepared_where_native_was_not_measured(had, monkeypatch, fact, 
 
 
 def test_auto_is_prepared_with_narrow_vectors(had, monkeypatch):
+    assert native_obstacle() is None
     monkeypatch.setattr(engines, "_kernels", lambda _: replace(had, lanes=4))
     assert engine_for(CPU, "fp32") == "prepared"
+    assert "no AVX" in native_obstacle()
 
 
 def test_auto_is_prepared_where_kernels_would_run_on_one_thread_of_many(had, monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())  # another OpenMP than GNU's
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     assert engine_for(CPU, "fp32") == "prepared"
+    assert "OpenMP here is not GNU's" in native_obstacle()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert engine_for(CPU, "fp32") == "native"
 
@@ -103,6 +106,7 @@ def test_auto_is_prepared_without_a_compiler(measured, tmp_path, monkeypatch):
     monkeypatch.setenv("SYNHEAD_CACHE", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert engine_for(CPU, "fp32") == "prepared"
+    assert "install gcc or clang" in native_obstacle()
 
 
 @needs_compiler
@@ -112,6 +116,7 @@ def test_auto_is_prepared_where_kernels_cannot_be_kept(measured, tmp_path, monke
     taken.touch()
     monkeypatch.setenv("SYNHEAD_CACHE", str(taken))
     assert engine_for(CPU, "fp32") == "prepared"
+    assert "in SYNHEAD_CACHE" in native_obstacle()
 
 
 def test_auto_is_prepared_without_a_home_folder(measured, monkeypatch):
@@ -122,3 +127,4 @@ def test_auto_is_prepared_without_a_home_folder(measured, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", homeless)
     assert engine_for(CPU, "fp32") == "prepared"
+    assert "in SYNHEAD_CACHE" in native_obstacle()

@@ -109,16 +109,16 @@ def _kernels() -> Finding:
 def _engine() -> Finding:
     import torch
 
-    from synhead.inference.engines import engine_for, native_measured
+    from synhead.inference.engines import engine_for, native_measured, native_obstacle
 
     name = engine_for(torch.device("cpu"), "fp32")
     if name == "native" or not native_measured():
         return Finding(topic="engine", fact=f"{name} (--engine auto)")
     return Finding(
         topic="engine",
-        fact="prepared (--engine auto): native, which draws faster, cannot be had",
+        fact=f"{name} (--engine auto): native, mostly faster, is not taken",
         state="slow",
-        remedy="install gcc or clang; SYNHEAD_CACHE may name a folder for its kernels, and --engine native tells more",
+        remedy=native_obstacle() or "",
     )
 
 

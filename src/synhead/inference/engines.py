@@ -72,14 +72,34 @@ def engine_for(device: torch.device, precision: Precision) -> EngineName:
     """
     if device.type != "cpu" or precision != "fp32" or not native_measured():
         return DEFAULT_ENGINE
+    obstacle = native_obstacle()
+    if obstacle is None:
+        return "native"
+    _log.info("engine prepared, not native: %s", obstacle)
+    return DEFAULT_ENGINE
+
+
+def native_obstacle() -> str | None:
+    """What keeps ``auto`` from the native engine on this CPU, one line that names the remedy; None: nothing does.
+
+    The first call may compile for some seconds.
+    """
     from synhead.nn.native import VECTOR_FLOATS, shares_threads  # noqa: PLC0415 - the other engines do without
 
     try:
-        kernels = _kernels(device)
-    except (ConfigError, OSError, RuntimeError) as error:  # no compiler, no place to keep them, no home folder
-        _log.info("engine prepared, as the native one cannot be had: %s", error)
-        return DEFAULT_ENGINE
-    return "native" if kernels.lanes >= VECTOR_FLOATS and shares_threads() else DEFAULT_ENGINE
+        kernels = _kernels(torch.device("cpu"))
+    except ConfigError as error:
+        return " ".join(str(error).split())
+    except (OSError, RuntimeError) as error:  # no place to keep them, no home folder
+        return f"its kernels cannot be kept ({error}); name a folder that can be written in SYNHEAD_CACHE"
+    if kernels.lanes < VECTOR_FLOATS:
+        return "this CPU has no AVX, without which native is not faster; use a machine that has it"
+    if not shares_threads():
+        return (
+            "it would run on one thread: PyTorch's OpenMP here is not GNU's, whose threads it borrows; install a torch "
+            "that brings GNU's, as the package index's wheels for Linux do"
+        )
+    return None
 
 
 def native_measured() -> bool:
