@@ -59,6 +59,8 @@ def test_rows_of_pictures_without_faces_are_told():
     assert (
         "- + MMC + MAC (full): no face in 39 of 80 pictures (or driving frames): face figures are of the others" in text
     )
+    assert text.count("--rival ROW=RUN/frames") == 1
+    assert "--rival" not in summarise([older, whole]).to_markdown()
 
 
 def test_files(tmp_path):

@@ -120,7 +120,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def faceless(self) -> tuple[str, ...]:
-        """Rows whose face figures are of some pictures only, in words: no face was found in the others."""
+        """Rows whose face figures are of some pictures only, in words, and how to compare all rows on the same ones."""
         notes = []
         for row in self.rows:
             runs = [one.figures for one in self.measurements if one.variant == row.variant]
@@ -131,6 +131,11 @@ class Table:
                     f"{TITLES.get(row.variant, row.variant)}: no face in {without:.0f} of {pictures:.0f} pictures (or "
                     f"driving frames): {rest}"
                 )
+        if notes:
+            notes.append(
+                'on the same pictures for all rows: `synhead evaluate CHECKPOINT --data CLIPS --frames 10 --own "" '
+                "--rival ROW=RUN/frames`, with one `--rival` a run"
+            )
         return tuple(notes)
 
     def to_json(self) -> str:
