@@ -125,6 +125,14 @@ def test_no_face_in_the_portrait(run: Run, media: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_preview_does_not_get_into_the_json_report(run: Run, media: Path, tmp_path: Path) -> None:
+    given = ("animate", media / "portrait.jpg", media / "driving.mp4", "-o", tmp_path / "out.mp4", "--preset", "tiny")
+    finished = run(*given, *MIDDLE, "--preview", tmp_path / "crop.png", "--json")
+    assert finished.code == 0, finished.err
+    assert json.loads(finished.out)["frames"] == FRAMES
+    assert "crop.png" in finished.err
+
+
 def test_preview_alone(run: Run, media: Path, tmp_path: Path) -> None:
     preview = tmp_path / "crop.png"
     finished = run("animate", media / "portrait.jpg", "--preview", preview, "--crop", "8,8,40,40")

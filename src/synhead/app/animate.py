@@ -115,7 +115,8 @@ def animate(
     if fetch_face_model:
         remark(f"face model: {fetch_model()}")
     if preview is not None:
-        say(f"{preview}: {write_preview(portrait, framing, preview)}")
+        tell_preview = remark if as_json else say  # standard output is the report's alone
+        tell_preview(f"{preview}: {write_preview(portrait, framing, preview)}")
         if driving is None and output is None:
             return
     if driving is None or output is None:
