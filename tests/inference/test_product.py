@@ -126,6 +126,13 @@ def test_further_faces_of_a_photo_are_noted_where_nobody_chose(animator, tmp_pat
     assert all("--face all" in note for note in notes)
 
 
+@pytest.mark.parametrize(("limit", "noted"), [(None, True), (1920, False)])
+def test_a_picture_too_large_for_players_is_noted_unless_it_is_made_smaller(animator, tmp_path, limit, noted):
+    source = photo(tmp_path, (2000, 80, 2060, 155), size=(4200, 240))
+    report = animate_video(animator, job(source, driver(tmp_path, 2), options=OutputOptions(max_side=limit)))
+    assert any("many players" in warning for warning in report.warnings) == noted
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tiff"])
 def test_an_animation_as_a_portrait_is_noted(animator, tmp_path, suffix):
     """Pages of a TIFF are no animation."""

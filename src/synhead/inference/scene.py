@@ -182,7 +182,8 @@ def _told(scene: Scene, job: AnimationJob) -> Iterator[str]:
         yield from faceless_warnings(scene.driver.footage, "driving video")
     if isinstance(scene.source, Footage):
         yield from faceless_warnings(scene.source, "source video", "--crop")
-    width, height = scene.source.size
+    factor = reduction(*scene.source.size, job.options.max_side)
+    width, height = (round(factor * side) for side in scene.source.size)
     if scene.pasted and (max(width, height) > PLAYABLE_PX[0] or min(width, height) > PLAYABLE_PX[1]):
         yield (
             f"the picture has {width} x {height} pixels, and many players show at most "
