@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -124,6 +125,36 @@ def test_further_faces_of_a_photo_are_noted_where_nobody_chose(animator, tmp_pat
     notes = [warning for warning in report.warnings if "2 faces were found" in warning]
     assert len(notes) == noted
     assert all("--face all" in note for note in notes)
+
+
+CENTRE, BOX = Framing(crop="center"), Framing(crop="box", box=(100.0, 60.0, 200.0, 160.0))
+
+
+@pytest.mark.parametrize(
+    ("vain", "fields"),
+    [
+        ("--face", {"framing": replace(CENTRE, face="all")}),
+        ("--face", {"framing": replace(BOX, face="7")}),
+        ("--upright", {"framing": replace(BOX, upright=True)}),
+        ("--driving-face", {"driving_framing": replace(CENTRE, face="leftmost")}),
+        ("", {"framing": Framing(face="leftmost", upright=True), "driving_framing": Framing(face="0")}),
+        ("", {"framing": BOX, "driving_framing": replace(CENTRE, movement="follow")}),
+    ],
+)
+def test_choices_that_others_leave_without_effect_are_noted(animator, tmp_path, vain, fields):
+    report = animate_video(animator, job(photo(tmp_path), driver(tmp_path, 2), **fields))
+    notes = [warning for warning in report.warnings if "without effect" in warning]
+    assert [note.split()[0] for note in notes] == [vain] * bool(vain)
+
+
+def test_upright_of_a_video_and_choices_for_a_template_are_noted(animator, tmp_path):
+    clip = driver(tmp_path, 2)
+    animate_video(animator, job(clip, clip, framing=Framing(upright=True)))
+    write_template(tmp_path / "m.safetensors", record_video(animator, clip).template)
+    for choice in (Framing(crop="center"), Framing(face="0")):
+        given = job(clip, tmp_path / "m.safetensors", framing=Framing(upright=True), driving_framing=choice)
+        notes = [warning.split()[0] for warning in animate_video(animator, given).warnings if "effect" in warning]
+        assert notes == ["--upright", "--driving-face"]
 
 
 @pytest.mark.parametrize(("limit", "noted"), [(None, True), (1920, False)])

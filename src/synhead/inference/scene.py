@@ -182,6 +182,7 @@ def _told(scene: Scene, job: AnimationJob) -> Iterator[str]:
         yield from faceless_warnings(scene.driver.footage, "driving video")
     if isinstance(scene.source, Footage):
         yield from faceless_warnings(scene.source, "source video", "--crop")
+    yield from _without_effect(scene, job)
     factor = reduction(*scene.source.size, job.options.max_side)
     width, height = (round(factor * side) for side in scene.source.size)
     if scene.pasted and (max(width, height) > PLAYABLE_PX[0] or min(width, height) > PLAYABLE_PX[1]):
@@ -189,6 +190,20 @@ def _told(scene: Scene, job: AnimationJob) -> Iterator[str]:
             f"the picture has {width} x {height} pixels, and many players show at most "
             f"{PLAYABLE_PX[0]} x {PLAYABLE_PX[1]}: --max-side 1920 makes it smaller"
         )
+
+
+def _without_effect(scene: Scene, job: AnimationJob) -> Iterator[str]:
+    """Options that change nothing beside what else was asked for."""
+    framing, driving = job.framing, job.driving_framing
+    if framing.face != "largest" and not framing.wants_faces:
+        yield "--face is without effect: --crop says which square of the portrait is animated"
+    if framing.upright and not (framing.wants_faces and isinstance(scene.source, Photo)):
+        yield "--upright is without effect: only squares around faces of photos are turned"
+    if isinstance(scene.driver, TemplateDriver):
+        if (driving.face, driving.crop) != ("largest", "auto"):
+            yield "--driving-face and --driving-crop are without effect: a template is the motion of one square"
+    elif driving.face != "largest" and not driving.wants_faces:
+        yield "--driving-face is without effect: --driving-crop says which square of the driver is followed"
 
 
 def _is_worth_pasting(source: Photo | Footage, framing: Framing) -> bool:
