@@ -206,6 +206,16 @@ def test_a_sequence_gives_way_to_nothing_but_a_sequence(tmp_path):
         write(tmp_path / "photos")
 
 
+@pytest.mark.parametrize("name", [".", "", ".."])
+def test_the_working_directory_is_no_folder_of_pictures(tmp_path, monkeypatch, name):
+    """As empty folders were, it was replaced: the shell stood in one that was gone."""
+    here = tmp_path / "empty" / ("" if name != ".." else "below")
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    with pytest.raises(MediaError, match="the folder you are in"):
+        open_output(Path(name), spec())
+
+
 def test_a_sequence_that_cannot_take_its_place_puts_the_earlier_one_back(tmp_path, monkeypatch):
     folder = write(tmp_path / FOLDER)
     before = contents(tmp_path)

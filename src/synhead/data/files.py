@@ -68,7 +68,7 @@ def check_output(path: Path, *, inputs: Sequence[Path] = (), suffixes: Collectio
 def check_folder_output(path: Path, *, inputs: Sequence[Path], ours: Callable[[Path], bool]) -> Path:
     """The real path of a folder that will be written as a whole; MediaError if it cannot or must not be.
 
-    A folder that stands there may be empty or one of ``ours``; ``inputs`` must not lie in it.
+    A folder that stands there may be empty or one of ``ours``; ``inputs`` and the working directory must not lie in it.
     """
     try:
         target = path.resolve()
@@ -81,6 +81,8 @@ def check_folder_output(path: Path, *, inputs: Sequence[Path], ours: Callable[[P
         for given in inputs:
             if target in (given.resolve(), *given.resolve().parents):
                 raise MediaError(f"output {path} holds the input {given}; choose another name for the output")
+        if _is_here(target):  # it is replaced as a whole, and whoever works in it would be in a folder that is gone
+            raise MediaError(f"{path} is the folder you are in, or holds it; name a new folder")
         if target.is_dir() and any(target.iterdir()) and not ours(target):
             raise MediaError(f"{path} holds other files; choose an empty folder or a new name")
         _probe(target.parent)
@@ -148,6 +150,14 @@ def move_folder(folder: Path, path: Path) -> None:
             aside.replace(path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_here(folder: Path) -> bool:
+    try:
+        here = Path.cwd()
+    except OSError:  # it is gone already
+        return False
+    return folder in (here, *here.parents)
 
 
 def _probe(folder: Path) -> None:
