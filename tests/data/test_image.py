@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from synhead.data.errors import MediaError
-from synhead.data.image import centre, decode_image, fit_image, fitted_size, read_image, write_image
+from synhead.data.image import centre, check_rgb, decode_image, fit_image, fitted_size, read_image, write_image
 
 RAMP = np.linspace(0, 255, 32).astype(np.uint8)[None, :].repeat(32, axis=0)
 COLOURS = np.stack([RAMP, RAMP.T, 255 - RAMP], axis=-1)
@@ -243,3 +243,29 @@ def test_an_open_file_is_decoded_under_the_name_and_the_limit_that_it_is_given(t
         decode_image(io.BytesIO(content[:90]), "it")
     with pytest.raises(MediaError, match="it is not an image"):
         decode_image(io.BytesIO(b""), "it")
+
+
+RGB = np.zeros((20, 30, 3), dtype=np.uint8)
+
+
+def test_pictures_that_are_taken():
+    for picture in (RGB, RGB[::-1, ::2], np.asfortranarray(RGB)):
+        check_rgb(picture)
+
+
+@pytest.mark.parametrize(
+    ("picture", "found"),
+    [
+        (RGB / 255.0, r"float64 of shape \(20, 30, 3\)"),
+        (RGB.astype(np.int64), "int64"),
+        (RGB[..., 0], r"uint8 of shape \(20, 30\)"),
+        (RGB[..., [0, 1, 2, 2]], r"\(20, 30, 4\)"),
+        (RGB.transpose(2, 0, 1), r"\(3, 20, 30\)"),
+        (RGB[:0], r"\(0, 30, 3\)"),
+        (Image.fromarray(RGB), "this is Image"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_picture_is_told_with_the_remedy(picture, found):
+    with pytest.raises(MediaError, match=rf"uint8 of shape \(height, width, 3\).*{found}.*convert\('RGB'\)"):
+        check_rgb(picture)

@@ -1,4 +1,7 @@
 import itertools
+import subprocess
+import sys
+from inspect import unwrap
 from types import SimpleNamespace
 
 import numpy as np
@@ -289,6 +292,36 @@ def test_devices_that_only_torch_knows(name):
         pytest.skip(f"{name} computes here")
     with pytest.raises(ConfigError, match=f"device {name} is not available here; choose auto or one of: cpu"):
         select_device(name)
+
+
+NO_RGB = """
+import numpy as np
+from synhead.app.models import untrained
+from synhead.data.errors import MediaError
+from synhead.inference.animator import Animator
+
+animator = Animator(untrained("tiny"))
+levels = np.full((64, 64, 3), 200, dtype=np.uint8)
+animator.observe(levels)
+for picture in (levels / 255, levels[..., 0]):
+    for call in (lambda: animator.observe(picture), lambda: next(animator.animate([picture]))):
+        try:
+            call()
+        except MediaError as error:
+            print(error)
+"""
+
+
+def test_pictures_that_are_no_eight_bit_rgb_are_refused():
+    """Levels from 0 to 1, in a square of the model's size, were drawn as a black picture. In a process of its own, as
+    there nothing else looks at types."""
+    done = subprocess.run([sys.executable, "-c", NO_RGB], capture_output=True, text=True, check=True)
+    assert done.stdout.count("must be an array of 8-bit RGB") == 4
+
+
+def test_unknown_precision():
+    with pytest.raises(ConfigError, match="'fp16'; choose auto or one of: fp32, bf16"):
+        unwrap(select_precision)("fp16", torch.device("cpu"))
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"motion": "sideways"}, {"fit": "squeeze"}])

@@ -136,6 +136,22 @@ def fit_image(image: RgbImage, size: int, fit: Fit = "crop") -> UInt8[NDArray[np
     return centre(np.array(Image.fromarray(image).resize(target, Image.Resampling.BILINEAR)), size)
 
 
+def check_rgb(image: object) -> None:
+    """MediaError for what is no picture as this package handles them: others would fail far from here, or be drawn as
+    other pictures (levels from 0 to 1 as black ones).
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return
+        found = f"{image.dtype} of shape {image.shape}"
+    else:
+        found = type(image).__name__
+    raise MediaError(
+        f"a picture must be an array of 8-bit RGB, uint8 of shape (height, width, 3), 0 to 255, but this is {found}; "
+        "np.array(image.convert('RGB')) makes one of any image of Pillow's"
+    )
+
+
 def check_size(name: Path | str, width: int, height: int, *, max_pixels: int = MAX_PIXELS) -> None:
     """MediaError for pictures too small, too large or too narrow to show a face; checked before pixels are read."""
     found = f"{name} has {width} x {height} pixels"

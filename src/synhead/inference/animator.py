@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from synhead.config import ConfigError
-from synhead.data.image import Fit, RgbImage, fit_image, opaque_srgb, read_image
+from synhead.data.image import Fit, RgbImage, check_rgb, fit_image, opaque_srgb, read_image
 from synhead.inference.engine import EagerEngine, Engine, OverlappingEngine, Pending, Precision
-from synhead.inference.engines import EngineOptions, engine_for, make_engine
+from synhead.inference.engines import PRECISIONS, EngineOptions, engine_for, make_engine
 from synhead.inference.fingerprint import ModelFingerprint, fingerprint
 from synhead.inference.keypoint_stream import batches_of, rows
 from synhead.inference.lids import move_lids
@@ -94,7 +94,8 @@ class Animator:
 
         The engine is the one that ``engine_for`` names.
 
-        Raises ConfigError for a device that is not there, CheckpointError for weights that cannot be loaded.
+        Raises ConfigError for a device or precision that is not there, CheckpointError for weights that cannot be
+        loaded.
         """
         chosen = select_device(device)
         model = checkpoint.load(hub.resolve(str(path_or_id)), device=str(chosen))
@@ -133,13 +134,13 @@ class Animator:
         """Take the portrait to animate: its features, keypoints and codebook keys and values, computed once.
 
         An image of Pillow's is taken as it is, transparency on white; its EXIF data and colour profile are not used, as
-        those of a file are. Raises MediaError if a path does not lead to a readable image.
+        those of a file are. Raises MediaError if a path does not lead to a readable image, and for other arrays.
         """
         if isinstance(source, (str, Path)):
             source = read_image(Path(source))
         elif isinstance(source, Image.Image):
             source = np.array(opaque_srgb(source, None))
-        portrait = fit_image(source, self.image_size, self.options.fit)
+        portrait = self._square(source)
         self._source = self.engine.observe(portrait)
         self._portrait = portrait
 
@@ -147,7 +148,7 @@ class Animator:
         """The portrait in the pose of each frame, in order, square and 8-bit; ``batch_size`` frames are held at most.
 
         ``reference``: the driving frame whose pose is taken to be the portrait's in relative motion; default: the
-        first. Raises RuntimeError before observe.
+        first. Raises RuntimeError before observe, MediaError for a frame that is no 8-bit RGB.
         """
         origin = None if reference is None else next(self.track([reference]))
         return self.follow(self.track(frames), reference=origin)
@@ -160,7 +161,7 @@ class Animator:
         """
         full = max(MIN_BATCH, self.options.batch_size)
         for batch in _batches(frames, self.options.batch_size):
-            squares = [fit_image(frame, self.image_size, self.options.fit) for frame in batch]
+            squares = [self._square(frame) for frame in batch]
             found = self.engine.keypoints(squares + squares[-1:] * (full - len(squares)))
             yield rows(found, 0, len(squares))
 
@@ -172,6 +173,10 @@ class Animator:
         if self._source is None:
             raise RuntimeError("no portrait yet: call observe(portrait) first")
         return self._follow(self._source, motion, reference)
+
+    def _square(self, image: RgbImage) -> RgbImage:
+        check_rgb(image)
+        return fit_image(image, self.image_size, self.options.fit)
 
     def _follow(
         self, source: SourceFeatures, motion: Iterable[Keypoints], origin: Keypoints | None
@@ -250,9 +255,11 @@ def _devices() -> list[str]:
 
 
 def select_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """``auto``: bf16 on GPUs that compute in it, else fp32."""
+    """``auto``: bf16 on GPUs that compute in it, else fp32. Raises ConfigError for another one than these."""
     if name == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if name not in PRECISIONS:
+        raise ConfigError(f"unknown precision {name!r}; choose auto or one of: {', '.join(PRECISIONS)}")
     return name
 
 
