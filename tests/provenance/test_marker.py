@@ -16,6 +16,7 @@ from synhead.data.errors import MediaError
 from synhead.data.outputs import open_output
 from synhead.data.video import read_frames
 from synhead.provenance import extras
+from synhead.provenance.certificates import read_anchors
 from synhead.provenance.credentials import Credentials
 from synhead.provenance.errors import ProvenanceError
 from synhead.provenance.manifest import MEDIA_TYPES
@@ -254,6 +255,16 @@ def test_without_the_extra_signed_files_ask_for_it(
     verdict = verify_file(manifested)
     assert verdict.state == "unsealed"
     assert "synhead[provenance]" in str(verdict.problem)
+
+
+def test_without_the_extra_a_trusted_certificate_asks_for_it(
+    tmp_path: Path, signer: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file was said to hold no certificate, with the advice to convert it."""
+    (tmp_path / "root.pem").write_bytes(signer.chain)
+    hide(monkeypatch, "cryptography")
+    with pytest.raises(ProvenanceError, match=r"without cryptography; pip install 'synhead\[provenance\]'"):
+        read_anchors(tmp_path / "root.pem")
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:

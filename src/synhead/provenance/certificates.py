@@ -11,11 +11,16 @@ __all__ = ["clean_pem", "read_anchors"]
 
 
 def read_anchors(path: Path) -> bytes:
-    """The certificates in ``path`` as :func:`clean_pem` gives them. Raises ProvenanceError with the file's name."""
+    """The certificates in ``path`` as :func:`clean_pem` gives them.
+
+    Raises ProvenanceError with the file's name, or one that says what to install.
+    """
     try:
         return clean_pem(path.read_bytes())
     except OSError as error:
         raise ProvenanceError(f"{path} cannot be read ({error.strerror}); check the path") from error
+    except ProvenanceError:  # which is a ValueError too
+        raise
     except ValueError as error:
         raise ProvenanceError(
             f"{path} holds no certificate in PEM or DER; convert it with openssl x509, a .p7b with "
