@@ -43,6 +43,9 @@ def test_what_cannot_be_is_told_in_a_line(run, media: Path, monkeypatch: pytest.
         "--smooth, --label: without effect here": ["live", "--serve", "--smooth", 2, "--label", "KI"],
         "leave --driving out": ["live", "--serve", "--driving", media / "driving.mp4"],
         "leave --camera out": ["live", portrait, "--camera", "a", "--driving", media / "driving.mp4"],
+        "--host, --port: without effect": ["live", portrait, "--host", "0.0.0.0", "--port", 80],
+        "leave --seconds out": ["live", "--serve", "--seconds", 0],
+        "Invalid value for '--seconds'": ["live", portrait, "--preset", "tiny", "--seconds", "nan"],
         "motion multiplier": ["live", portrait, "--preset", "tiny", "--multiplier", 9],
         "choose another --host": ["live", "--serve", "--preset", "tiny", "--host", "203.0.113.1"],
     }
@@ -51,6 +54,27 @@ def test_what_cannot_be_is_told_in_a_line(run, media: Path, monkeypatch: pytest.
         assert done.code == 2, (words, done)
         assert words in done.err
         assert "Traceback" not in done.err
+
+
+def test_inputs_are_looked_at_before_the_model_is_loaded(run, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("synhead.app.live.command.load_animator", never)
+    for given in ([media / "none.jpg"], [media / "portrait.jpg", "--driving", media / "portrait.jpg"]):
+        done = run("live", *given, "--preset", "tiny")
+        assert done.code == 2, done
+        assert "none.jpg does not exist" in done.err or "is a still image" in done.err
+
+
+@pytest.mark.parametrize("name", ["fastapi", "uvicorn"])
+def test_what_the_page_needs_is_the_extra_of_live(run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It was that of the web server, which finds no faces."""
+    monkeypatch.delitem(sys.modules, "synhead.app.live.serving", raising=False)
+    monkeypatch.setitem(sys.modules, name, None)
+    done = run("live", "--serve", "--preset", "tiny", "--port", 0)
+    assert done.code == 2
+    assert f"needs {name}; pip install 'synhead[live]'" in done.err
 
 
 def test_a_page_that_could_not_connect_is_not_served(run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
     from synhead.app.live.router import LiveModel
+    from synhead.data.image import RgbImage
     from synhead.inference.animator import Animator
 
 RATE = 25.0
 LABEL = "AI-generated"
+HOST, PORT = "127.0.0.1", 8770
 
 
 def live(
@@ -49,11 +52,9 @@ def live(
     multiplier: Annotated[float, typer.Option(help="How large movements become; 1 as the driver's.")] = 1.0,
     smooth: Annotated[float, typer.Option(min=0.0, help="Frames by which a still face lags; 0: none.")] = 0.0,
     label: Annotated[str, typer.Option(metavar="TEXT", help="Words in a corner; '' for none.")] = LABEL,
-    seconds: Annotated[float | None, typer.Option(help="Stop after so long; default: with Ctrl-C.")] = None,
-    host: Annotated[str, typer.Option(help="Address for --serve; others than this machine's own open it up.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="For --serve; 0: any that is free.")] = 8770,
+    seconds: Annotated[float | None, typer.Option(min=0.0, help="Stop after so long; default: with Ctrl-C.")] = None,
+    host: Annotated[str, typer.Option(help="Address for --serve; others than this machine's own open it up.")] = HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For --serve; 0: any that is free.")] = PORT,
 ) -> None:
     """Let PORTRAIT follow a camera live."""
     if serve == (portrait is not None):
@@ -63,13 +64,18 @@ def live(
         "--multiplier": multiplier != 1,
         "--smooth": smooth > 0,
         "--label": label != LABEL,
-        "--seconds": seconds,
+        "--seconds": seconds is not None,
     }
     mirrored: dict[str, object] = {"--camera": camera, "--driving": driving, "--virtual-camera": virtual_camera}
     if serve:
         refuse(elsewhere | mirrored, "the page's own camera drives, and movement and crop are chosen there")
-    elif driving is not None:
-        refuse({"--camera": camera}, "--driving names who drives")
+        serve_page = page_server()
+    else:
+        refuse(
+            {"--host": host != HOST, "--port": port != PORT}, "they are the page's, and there is none without --serve"
+        )
+        refuse({"--camera": driving is not None and camera}, "--driving names who drives")
+        picture = inputs(portrait, driving)
     from synhead.app.live.session import LiveOptions  # heavy imports wait until a command runs
 
     options = LiveOptions(crop="center" if center else "auto", multiplier=multiplier, smooth=smooth, label=label)
@@ -79,8 +85,6 @@ def live(
     )
     warn_if_untrained(loaded)
     if serve:
-        from synhead.app.live.serving import serve as serve_page
-
         serve_page(animator, about(loaded), host=host, port=port)
         return
     from contextlib import ExitStack
@@ -88,10 +92,7 @@ def live(
     from synhead.app.live.cameras import VirtualCamera, camera_frames, video_frames
     from synhead.app.live.mirror import run_mirror
     from synhead.app.live.session import open_session
-    from synhead.data.image import read_image
 
-    assert portrait is not None
-    picture = read_image(portrait)
     with ExitStack() as stack:
         session = open_session(animator, picture, options, stack)
         display = stack.enter_context(VirtualCamera(session.size, RATE, virtual_camera))
@@ -100,6 +101,26 @@ def live(
         remark("stop with Ctrl-C")
         found = run_mirror(session, frames, display, seconds=seconds, told=lambda figures: remark(figures.line))
     say(found.line)
+
+
+def page_server() -> Callable[..., None]:
+    """What serves the page. Raises ConfigError where it is not installed."""
+    try:
+        from synhead.app.live.serving import serve
+    except ModuleNotFoundError as error:  # the browser's part of an extra that also finds faces
+        raise ConfigError(f"the live page needs {error.name}; pip install 'synhead[live]'") from error
+    return serve
+
+
+def inputs(portrait: Path | None, driving: Path | None) -> RgbImage:
+    """The portrait. Raises MediaError for it, or for a video that cannot drive, before a model is loaded."""
+    from synhead.data.image import read_image
+    from synhead.data.video import probe
+
+    assert portrait is not None
+    if driving is not None:
+        probe(driving)
+    return read_image(portrait)
 
 
 def refuse(given: dict[str, object], reason: str) -> None:
