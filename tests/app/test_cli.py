@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.core import TyperGroup
 
@@ -206,6 +207,21 @@ def test_system_errors_name_path_and_remedy(capsys: pytest.CaptureFixture[str]) 
         full()
     assert stop.value.exit_code == 2
     assert capsys.readouterr().err.startswith("error: out.mp4: No space left on device; check")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "out of GPU memory"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), "out of GPU memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
+        (MemoryError("Unable to allocate 45.8 GiB for an array"), "out of memory"),
+    ],
+)
+def test_too_little_memory_is_one_line_with_remedies(error: Exception, told: str) -> None:
+    line = explain(error)
+    assert line is not None
+    assert line.startswith(f"{told}; choose a smaller --batch")
 
 
 def test_missing_extra_is_named() -> None:

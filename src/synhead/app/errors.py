@@ -56,8 +56,10 @@ def explain(error: Exception) -> str | None:
     """One line for an expected error, None for one that is a fault of the program."""
     if isinstance(error, _expected()):
         return " ".join(str(error).split())
-    if type(error).__name__ == "OutOfMemoryError":
+    if type(error).__name__ == "OutOfMemoryError" or _says(error, "CUDA error: out of memory"):
         return "out of GPU memory; choose a smaller --batch, --precision bf16 or --device cpu"
+    if isinstance(error, MemoryError) or _says(error, "can't allocate memory"):
+        return "out of memory; choose a smaller --batch, or make the pictures smaller"
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         return f"{error.name} is not installed; pip install 'synhead[{_EXTRAS[error.name]}]'"
     if isinstance(error, OSError):
@@ -65,6 +67,11 @@ def explain(error: Exception) -> str | None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{reason}; check the path, its permissions and the free space"
     return None
+
+
+def _says(error: Exception, words: str) -> bool:
+    """Whether torch, or the driver through it, uses these words."""
+    return isinstance(error, RuntimeError) and words in str(error)
 
 
 _EXTRAS = {
