@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from tests.faces.pictures import slopes, waves
 
+from synhead.faces import crops
 from synhead.faces.boxes import Box, SquareCrop, crop_square
 from synhead.faces.crops import Crop, centred_crop, extract, lay_out
 
@@ -65,3 +68,24 @@ def test_centre():
 def test_a_crop_is_shifted_inside_if_it_fits():
     assert Crop(10.0, 90.0, 40.0).inside(100, 100) == Crop(20.0, 80.0, 40.0)
     assert Crop(10.0, 50.0, 120.0).inside(100, 200) == Crop(10.0, 60.0, 120.0)
+
+
+@pytest.mark.parametrize("side", [20_000.0, 1e6])
+@pytest.mark.parametrize("tilt", [0.0, 10.0])
+def test_a_square_far_wider_than_its_picture_needs_no_room_for_its_edges(side, tilt):
+    """One of 100000 pixels took 30 GB, of the web server too."""
+    tracemalloc.start()
+    try:
+        square = extract(waves(300, 200), Crop(150.0, 100.0, side, tilt), 64)
+        assert tracemalloc.get_traced_memory()[1] < 1e9
+    finally:
+        tracemalloc.stop()
+    assert square.shape == (64, 64, 3)
+    assert square[0, 0].tolist() == pytest.approx(waves(300, 200)[0, 0].tolist(), abs=30)
+
+
+def test_a_smaller_copy_shows_the_same(monkeypatch):
+    picture, crop = waves(300, 200), Crop(120.0, 90.0, 1200.0)
+    whole = extract(picture, crop, 64).astype(int)
+    monkeypatch.setattr(crops, "LARGEST_PX", 600)
+    assert np.abs(extract(picture, crop, 64) - whole).mean() < 2

@@ -70,6 +70,12 @@ def test_box():
         {"crop": "box"},
         {"box": (0.0, 0.0, 1.0, 1.0)},
         {"crop": "box", "box": (5.0, 0.0, 1.0, 1.0)},
+        {"crop": "box", "box": (0.0, 0.0, 1.0)},
+        {"crop": "box", "box": (float("nan"), 0.0, 1.0, 1.0)},
+        {"crop": "box", "box": (0.0, 0.0, float("inf"), 1.0)},
+        {"crop": "box", "box": (-1e308, -1e308, 1e308, 1e308)},
+        {"right": float("nan")},
+        {"down": float("nan")},
     ],
 )
 def test_wrong_values(wrong):

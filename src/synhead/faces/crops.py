@@ -18,6 +18,10 @@ from synhead.types import NDArray
 
 __all__ = ["Crop", "centred_crop", "extract", "lay_out"]
 
+LARGEST_PX = 8192
+"""A square wider than this, and than its picture, is cut from a smaller copy: its repeated edges would fill memory."""
+_COPIED = 8
+"""Pixels of that copy for one of the square's."""
 _FILTER_ROOM_PX = 4
 """Pixels beyond a crop that resampling filters look at."""
 
@@ -85,6 +89,9 @@ def extract(
 
     An upright crop of whole pixels is cut exactly as training clips are.
     """
+    if crop.side > max(LARGEST_PX, min(image.shape[:2])):
+        factor = _COPIED * size / crop.side
+        image, crop = _reduced(image, factor), crop.scaled(factor)
     left, top = crop.x - crop.side / 2, crop.y - crop.side / 2
     whole = crop.rounded()
     if not crop.tilt and (left, top, crop.side) == (whole.left, whole.top, whole.side):
@@ -132,6 +139,11 @@ def lay_out(
     coefficients = (*matrix[0].tolist(), float(origin[0]), *matrix[1].tolist(), float(origin[1]))
     laid = picture.transform((width, height), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC)
     return np.asarray(laid)
+
+
+def _reduced(image: UInt8[NDArray[np.uint8], "h w 3"], factor: float) -> UInt8[NDArray[np.uint8], "_ _ 3"]:
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
 
 
 def _turn(tilt: float) -> Float[NDArray[Any], "2 2"]:

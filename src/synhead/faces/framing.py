@@ -22,6 +22,7 @@ __all__ = ["FramedPhoto", "FramedVideo", "Framing", "frame_photo", "frame_video"
 
 CropMode = Literal["auto", "center", "box"]
 MAX_SCALE = 4.0
+MAX_PX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,14 @@ class Framing:
         FaceChoice.parse(self.face)
         if not 1 / MAX_SCALE <= self.scale <= MAX_SCALE:
             raise ConfigError(f"crop scale {self.scale} must be from {1 / MAX_SCALE:g} to {MAX_SCALE:g}")
-        if max(abs(self.right), abs(self.down)) > 1:
+        if not all(abs(shift) <= 1 for shift in (self.right, self.down)):
             raise ConfigError(f"crop shift {self.right}, {self.down} must be shares of the side, from -1 to 1")
         if (self.crop == "box") != (self.box is not None):
             raise ConfigError("a crop box needs left, top, right and bottom in pixels, and goes with crop 'box' alone")
-        if self.box is not None and (len(self.box) != 4 or self.box[0] >= self.box[2] or self.box[1] >= self.box[3]):
+        if self.box is not None and not _is_box(self.box):
             raise ConfigError(
-                f"crop box {self.box} must be left, top, right, bottom with left < right and top < bottom"
+                f"crop box {self.box} must be left, top, right, bottom with left < right and top < bottom, "
+                f"none beyond {MAX_PX} pixels"
             )
 
     @property
@@ -160,6 +162,14 @@ def _each_face(choice: FaceChoice, sightings: Sightings) -> list[FaceChoice]:
     if choice.policy == "index":
         return [FaceChoice(policy="index", indices=(index,)) for index in choice.indices]
     return [choice]
+
+
+def _is_box(numbers: tuple[float, ...]) -> bool:
+    """NaN is in no order."""
+    if len(numbers) != 4 or not all(abs(number) <= MAX_PX for number in numbers):
+        return False
+    left, top, right, bottom = numbers
+    return left < right and top < bottom
 
 
 def _around(face: FaceBox, framing: Framing) -> Crop:
