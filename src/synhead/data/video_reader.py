@@ -72,7 +72,7 @@ def read_frame(path: Path, index: int, *, size: int | None = None, fit: Fit = "c
 def check_frame(path: Path, index: int) -> None:
     """MediaError unless there is a frame of that index: quickly by the container's count, else by decoding up to it."""
     with VideoReader(path) as reader:
-        if index < reader.declared:
+        if 0 <= index < reader.declared:
             return
     read_frame(path, index)
 

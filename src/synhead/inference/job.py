@@ -76,3 +76,5 @@ class AnimationJob:
     def __post_init__(self) -> None:
         if not self.driving_framing.one_face:
             raise ConfigError("one face drives: choose largest, leftmost or one number for the driver's face")
+        if self.reference is not None and self.reference < 0:
+            raise ConfigError(f"reference {self.reference} is no frame's index; they are counted from 0")

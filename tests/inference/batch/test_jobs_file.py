@@ -62,6 +62,7 @@ def test_the_digest_knows_every_field_but_neither_folder_nor_name_nor_batch(tmp_
     [
         ({"colour": 1}, "unknown field(s) colour"),
         ({"reference": "first"}, "AnimationJob.reference: expected int"),
+        ({"reference": -1}, "reference -1 is no frame's index"),
         ({"options": {"codec": "divx"}}, "AnimationJob.options.codec: 'divx' is not one of"),
         ({"options": {"max_side": 3}}, "max side 3"),
         ({"framing": {"face": "nose"}}, "nose"),
