@@ -243,6 +243,10 @@ def test_a_named_signer_needs_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_pat
     hide(monkeypatch, "cryptography")
     with pytest.raises(ProvenanceError, match=r"synhead\[provenance\]"):
         default_marker(certificate=tmp_path / "a.pem", key=tmp_path / "b.pem")
+    default_marker()
+    monkeypatch.setenv("SYNHEAD_SIGN_CERT", "a.pem")  # outputs were left unsigned without a word
+    with pytest.raises(ProvenanceError, match=r"synhead\[provenance\]"):
+        default_marker()
 
 
 def test_without_the_extra_signed_files_ask_for_it(

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from synhead.provenance.errors import ProvenanceError
+from synhead.provenance.extras import CERTIFICATE_VARIABLE, KEY_VARIABLE
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -24,7 +25,6 @@ Algorithm = str
 
 TEST_NAME = "Synhead local test certificate"
 CONFIG_VARIABLE = "SYNHEAD_CONFIG"
-CERTIFICATE_VARIABLE, KEY_VARIABLE = "SYNHEAD_SIGN_CERT", "SYNHEAD_SIGN_KEY"
 SIGNER_FILE = "test-signer.pem"
 _VALID = datetime.timedelta(days=3650)
 _CURVES: dict[str, tuple[Algorithm, hashes.HashAlgorithm]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,8 @@ def default_marker(
     """
     statement = statement or Statement()
     if not extras.installed("cryptography"):
-        if certificate is not None or key is not None:
+        named = (os.environ.get(name) for name in (extras.CERTIFICATE_VARIABLE, extras.KEY_VARIABLE))
+        if certificate is not None or key is not None or any(named):
             raise ProvenanceError(f"signing needs more packages; {extras.REMEDY}")
         return Marker(statement, None)
     from synhead.provenance.credentials import find_credentials  # noqa: PLC0415 - optional
