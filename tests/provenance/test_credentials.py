@@ -57,7 +57,7 @@ def test_a_configuration_that_cannot_be_written_gives_a_passing_signer(
 def test_a_damaged_test_signer_is_an_error_with_its_name(config: Path) -> None:
     config.mkdir()
     (config / SIGNER_FILE).write_text("nonsense")
-    with pytest.raises(ProvenanceError, match=SIGNER_FILE):
+    with pytest.raises(ProvenanceError, match=rf"delete .*{SIGNER_FILE}, and a new one is made"):
         find_credentials()
 
 

@@ -94,17 +94,18 @@ def load_credentials(certificate: Path, key: Path) -> Credentials:
 def local_test_credentials() -> Credentials:
     """This machine's test signer, made on first use and kept readable by its owner only.
 
-    Where the configuration folder cannot be written, one that is forgotten at the end of the run.
+    Where the configuration folder cannot be written, one that is forgotten at the end of the run. Raises
+    ProvenanceError where the one that was kept is damaged.
     """
     file = config_folder() / SIGNER_FILE
     if file.exists():
-        return load_credentials(file, file)
+        return _kept(file)
     key, chain = _new_test_signer()
     fresh = Credentials(key=key, chain=chain)
     try:
         _keep(file, fresh.key_pem + chain)
     except FileExistsError:  # another process was first: everybody takes its signer
-        return load_credentials(file, file)
+        return _kept(file)
     except OSError:
         return fresh
     return fresh
@@ -218,6 +219,15 @@ def _certificate(
         purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
         builder = builder.add_extension(purpose, critical=False)
     return builder.sign(issuer_key, hashes.SHA256())
+
+
+def _kept(file: Path) -> Credentials:
+    try:
+        return load_credentials(file, file)
+    except ProvenanceError as error:
+        raise ProvenanceError(
+            f"this machine's test signer cannot be used ({error}); delete {file}, and a new one is made"
+        ) from error
 
 
 def _keep(file: Path, content: bytes) -> None:
