@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -54,8 +55,9 @@ def serve(
     from synhead.app.web.serving import Doors, Model, serve_web
     from synhead.inference.animator import AnimatorOptions, select_device
 
-    if password == "":  # such as of a variable that is not set: nobody wants to be open to all by that
-        raise ConfigError("the password is empty; give one, or leave --password out")
+    if password == "" or (password is None and os.environ.get(PASSWORD_VARIABLE) == ""):
+        # such as of a variable that is not set: nobody wants to be open to all by that
+        raise ConfigError(f"the password is empty; give one, or leave --password and {PASSWORD_VARIABLE} out")
     limits = Limits(
         driving_bytes=max_upload * 1_000_000,
         seconds=max_seconds,

@@ -107,6 +107,13 @@ def test_names_that_are_served() -> None:
     assert _names(Doors(host="0.0.0.0")) == ("*",)
 
 
+def test_an_empty_variable_is_no_password(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of docker run -e NAME=$UNSET: the server was open to all."""
+    monkeypatch.setenv("SYNHEAD_WEB_PASSWORD", "")
+    finished = run("web", "--preset", "tiny", "--port", 0, "--host", "203.0.113.1")
+    assert (finished.code, "the password is empty" in finished.err) == (2, True), finished.err
+
+
 def test_wrong_use_is_told_in_one_line(run, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
