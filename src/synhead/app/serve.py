@@ -58,6 +58,7 @@ def serve(
     if password == "" or (password is None and os.environ.get(PASSWORD_VARIABLE) == ""):
         # such as of a variable that is not set: nobody wants to be open to all by that
         raise ConfigError(f"the password is empty; give one, or leave --password and {PASSWORD_VARIABLE} out")
+    doors = Doors(host=host, port=port, hosts=tuple(allow_host or ()), password=password)
     limits = Limits(
         driving_bytes=max_upload * 1_000_000,
         seconds=max_seconds,
@@ -76,7 +77,7 @@ def serve(
     warn_if_untrained(loaded)
     serve_web(
         Model(animator=animator, statement=statement_of(loaded), trained=loaded.trained),
-        Doors(host=host, port=port, hosts=tuple(allow_host or ()), password=password),
+        doors,
         limits,
         templates=templates,
         folder=folder,

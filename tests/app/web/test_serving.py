@@ -18,6 +18,7 @@ import pytest
 
 from synhead.app.hosts import LOCAL_HOSTS
 from synhead.app.web.serving import Doors, _names
+from synhead.config import ConfigError
 from tests.app.web.hostile import BOUNDARY, form
 from tests.data.video_factory import write_clip
 
@@ -105,6 +106,13 @@ def test_names_that_are_served() -> None:
     assert _names(Doors(hosts=("Box.example",))) == (*LOCAL_HOSTS, "box.example")
     assert _names(Doors(host="0.0.0.0", hosts=("box",))) == (*LOCAL_HOSTS, "box")
     assert _names(Doors(host="0.0.0.0")) == ("*",)
+
+
+@pytest.mark.parametrize("name", ["https://box.example", "box.example/", "box.example:8766", "::1", "a b", ""])
+def test_what_no_request_asks_for_is_no_name(name: str) -> None:
+    """A server behind a proxy refused everybody."""
+    with pytest.raises(ConfigError, match="without scheme, port and path"):
+        Doors(hosts=("box.example", "[::1]", "*", "10.0.0.7", name))
 
 
 def test_an_empty_variable_is_no_password(run, monkeypatch: pytest.MonkeyPatch) -> None:

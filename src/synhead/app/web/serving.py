@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from synhead.app.web.service import Service
 from synhead.app.web.templates import gather
 from synhead.app.web.work import runner
 from synhead.app.web.workspace import open_workspace
+from synhead.config import ConfigError
 from synhead.inference.animator import Animator
 from synhead.provenance.statement import Statement
 
@@ -33,6 +35,8 @@ __all__ = ["Doors", "Model", "serve_web"]
 GOODBYE_S = 3
 """Seconds that open connections are given when the server stops."""
 CONNECTIONS = 256
+HOST_NAME = re.compile(r"\*|\[[0-9A-Fa-f:.]+\]|[^\s/:]+")
+"""As it stands in requests, without a port; ``*`` is any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,13 @@ class Doors:
     port: int = 8766
     hosts: tuple[str, ...] = ()
     password: str | None = None
+
+    def __post_init__(self) -> None:
+        wrong = next((name for name in self.hosts if not HOST_NAME.fullmatch(name)), None)
+        if wrong is not None:  # no request has such a host
+            raise ConfigError(
+                f"{wrong!r} is no host name; give --allow-host one without scheme, port and path, as portraits.example"
+            )
 
 
 def serve_web(
