@@ -17,10 +17,12 @@ from synhead.faces.analyzer import FaceError
 from synhead.faces.framing import Framing
 from synhead.inference import footage, recording, reference_choice
 from synhead.inference.animator import Animator, AnimatorOptions
+from synhead.inference.clock import Clock
 from synhead.inference.job import AnimationJob, OutputOptions
 from synhead.inference.motion_edits import MotionEdits
 from synhead.inference.pipeline import animate_video
 from synhead.inference.recording import record_video
+from synhead.inference.retargeting import Strengths
 from synhead.inference.smoothing import Smoothing
 from synhead.inference.template_file import write_template
 from synhead.provenance.verify import verify_file
@@ -75,6 +77,13 @@ def photo(folder: Path, *boxes: tuple[int, int, int, int], size: tuple[int, int]
 
 def job(source: Path, driving: Path, **fields) -> AnimationJob:
     return AnimationJob(source=source, driving=driving, output=source.with_name("out.mp4"), **fields)
+
+
+class Untouched(Clock):
+    """No pass through a video has begun."""
+
+    def looked(self, what, done, total):
+        raise AssertionError((what, done, total))
 
 
 def red(image: np.ndarray) -> np.ndarray:
@@ -155,6 +164,16 @@ def test_upright_of_a_video_and_choices_for_a_template_are_noted(animator, tmp_p
         given = job(clip, tmp_path / "m.safetensors", framing=Framing(upright=True), driving_framing=choice)
         notes = [warning.split()[0] for warning in animate_video(animator, given).warnings if "effect" in warning]
         assert notes == ["--upright", "--driving-face"]
+
+
+def test_openings_of_a_template_are_refused_before_faces_are_looked_for(animator, tmp_path):
+    clip = driver(tmp_path, 2)
+    write_template(tmp_path / "m.safetensors", record_video(animator, clip).template)
+    faceless = driver(tmp_path, 2, without=(0, 1), name="faceless.mp4")
+    with pytest.raises(ConfigError, match="leave --mouth and --eyes at 1"):
+        animate_video(
+            animator, job(faceless, tmp_path / "m.safetensors", openings=Strengths(mouth=2.0)), clock=Untouched()
+        )
 
 
 @pytest.mark.parametrize(("limit", "noted"), [(None, True), (1920, False)])

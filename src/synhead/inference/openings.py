@@ -23,7 +23,10 @@ from synhead.inference.retargeting import (
     retarget,
 )
 
-__all__ = ["Measured", "measure", "retargeted"]
+__all__ = ["NO_OPENINGS", "Measured", "measure", "retargeted"]
+
+
+NO_OPENINGS = "a template shows no mouth and no eyes: leave --mouth and --eyes at 1, or give its clip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def measure(
     backend.
     """
     if isinstance(driver, TemplateDriver):
-        raise ConfigError("a template shows no mouth and no eyes: leave --mouth and --eyes at 1, or give its clip")
+        raise ConfigError(NO_OPENINGS)
     fit = ResponseFit()
     found: list[Openings | None] = []
     shown: deque[RgbImage] = deque()

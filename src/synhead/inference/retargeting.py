@@ -100,7 +100,10 @@ class ResponseFit:
     def solve(self) -> Response:
         """The response. Zero for an opening that varies too little, or that the keypoints do not follow."""
         if self._products is None or self._products[0, 0] < MIN_FRAMES:
-            raise ConfigError(f"retargeting needs a driver with {MIN_FRAMES} frames that show a face; leave it at 1")
+            raise ConfigError(
+                f"to change movements of mouth and eyes takes a driver with {MIN_FRAMES} frames that show a face; "
+                "leave --mouth and --eyes at 1, or give a longer clip"
+            )
         count = self._products[0, 0]
         means = self._products[0, 1:] / count
         covariance = self._products[1:, 1:] / count - torch.outer(means, means)

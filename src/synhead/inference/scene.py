@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from synhead.config import ConfigError
 from synhead.data.errors import MediaError
 from synhead.data.image import IMAGE_SUFFIXES, RgbImage, is_animation
 from synhead.data.still_writer import one_picture
@@ -19,7 +20,9 @@ from synhead.inference.composition import Layout
 from synhead.inference.drivers import TemplateDriver, VideoDriver
 from synhead.inference.footage import Footage, Shape, detector_if_there, faceless_warnings, framed_footage
 from synhead.inference.job import AnimationJob
+from synhead.inference.openings import NO_OPENINGS
 from synhead.inference.report import CropFact, Spans, spans
+from synhead.inference.retargeting import Strengths
 from synhead.inference.sources import Photo, is_larger, open_source, reduction
 from synhead.inference.template import MotionTemplate
 from synhead.inference.template_file import is_template, read_template
@@ -110,8 +113,8 @@ class Scene:
 def open_scene(animator: Animator, job: AnimationJob, clock: Clock, stack: ExitStack) -> Scene:
     """Open both files with ``stack`` and find the faces.
 
-    Raises MediaError or TemplateError for files that cannot be used and a named frame that is not there, FaceError
-    where the source shows no face.
+    Raises MediaError or TemplateError for files that cannot be used and a named frame that is not there, ConfigError
+    for other openings of a template, FaceError where the source shows no face.
     """
     template = _checked_driver(animator, job)
     detector, problem = detector_if_there(stack) if _wants_faces(job) else (None, "")
@@ -141,6 +144,8 @@ def _checked_driver(animator: Animator, job: AnimationJob) -> MotionTemplate | N
         if named is not None:
             check_frame(job.driving, named)
         return None
+    if job.openings != Strengths():
+        raise ConfigError(NO_OPENINGS)
     template = read_template(job.driving)
     template.check_model(animator.fingerprint, name=str(job.driving))
     if named is not None:
