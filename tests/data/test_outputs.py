@@ -178,6 +178,12 @@ def test_there_is_no_standard_input_or_output(tmp_path, monkeypatch):
     assert read_image(Path("-")).shape == (*SIZE[::-1], 3)
 
 
+@pytest.mark.parametrize("name", ["https://example.org/a.mp4", "HTTP://example.org/a.mp4", "file:///tmp/a.mp4"])
+def test_an_address_is_no_input(name):
+    with pytest.raises(MediaError, match="is an address, and inputs are files; download it first"):
+        probe(Path(name))
+
+
 def test_missing_folder(tmp_path):
     with pytest.raises(MediaError, match="create it"):
         open_output(tmp_path / "no" / FOLDER, spec())

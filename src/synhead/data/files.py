@@ -14,6 +14,8 @@ from synhead.data.errors import MediaError
 
 STANDARD = Path("-")
 """What many programs take for standard input and output."""
+ADDRESSES = ("http:", "https:", "ftp:", "file:")
+"""With what a name begins that is no path."""
 
 
 def check_input(path: Path) -> Path:
@@ -22,6 +24,8 @@ def check_input(path: Path) -> Path:
         if not path.exists():
             if path == STANDARD:
                 raise MediaError("inputs are read more than once, so not from standard input; save it as a file first")
+            if path.parts and path.parts[0].lower() in ADDRESSES:
+                raise MediaError(f"{path} is an address, and inputs are files; download it first")
             raise MediaError(f"{path} does not exist; check the path")
         if path.is_dir():
             raise MediaError(f"{path} is a folder; name a file in it")
