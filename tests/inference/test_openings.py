@@ -65,14 +65,27 @@ def animator(model, monkeypatch) -> Animator:
     return animator
 
 
+def painted(height: int) -> np.ndarray:
+    image = np.full((64, 64, 3), 160, np.uint8)
+    image[30 : 30 + height, 20:44] = 0
+    return image
+
+
 @pytest.fixture
 def clip(tmp_path):
-    pictures = []
-    for height in GAPS:
-        image = np.full((64, 64, 3), 160, np.uint8)
-        image[30 : 30 + height, 20:44] = 0
-        pictures.append(image)
-    return write_clip(tmp_path / "d.mp4", FRAMES, pictures=pictures)
+    return write_clip(tmp_path / "d.mp4", FRAMES, pictures=[painted(height) for height in GAPS])
+
+
+def test_a_frame_without_a_face_holds_the_last_openings(animator, tmp_path):
+    white = np.full((64, 64, 3), 255, np.uint8)
+    pictures = [white if i in (0, 5) else painted(height) for i, height in enumerate(GAPS)]
+    clip = write_clip(tmp_path / "white.mp4", FRAMES, pictures=pictures)
+    with ExitStack() as stack:
+        driver = VideoDriver(framed_footage(clip, Framing(crop="center"), Shape(size=64), None, Clock(), stack), stack)
+        measured = openings.measure(animator, driver, 0)
+    assert len(measured.openings) == FRAMES
+    assert measured.openings[0] == measured.openings[1] == measured.rest
+    assert measured.openings[4] == measured.openings[5] != measured.openings[6]
 
 
 def test_the_mouths_movement_is_doubled_about_its_rest(animator, clip):

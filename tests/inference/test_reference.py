@@ -19,7 +19,6 @@ from synhead.inference.reference import (
     CANDIDATES,
     ReferenceMatch,
     ReferenceSearch,
-    best_reference,
     describe,
     find_recorded,
     find_reference,
@@ -140,10 +139,17 @@ def test_no_video(tmp_path):
         find_reference(Scripted({}, face()), PORTRAIT, tmp_path / "none.mp4")
 
 
+def best(portrait: FaceLandmarks, driver: list[FaceLandmarks | None]) -> ReferenceMatch:
+    search = ReferenceSearch(face_shape(portrait))
+    for index, each in enumerate(driver):
+        search.offer(index, None if each is None else face_shape(each))
+    return search.best()
+
+
 def test_expression_counts_when_pose_is_equal():
     driver = [face(mouth=0.5), face(mouth=0.1, eyes=0.0), face(mouth=0.1), face(mouth=0.0)]
-    assert best_reference(face(mouth=0.1), driver).index == 2
-    assert best_reference(face(mouth=0.12, eyes=0.02), driver).index == 1
+    assert best(face(mouth=0.1), driver).index == 2
+    assert best(face(mouth=0.12, eyes=0.02), driver).index == 1
 
 
 openness, angles = st.floats(0, 0.6), st.floats(-40, 40)
@@ -158,9 +164,9 @@ def test_it_is_the_smallest_difference_of_all(driver):
     known = [score for score in scores if score is not None]
     if not known:
         with pytest.raises(FaceError):
-            best_reference(portrait, faces)
+            best(portrait, faces)
         return
-    match = best_reference(portrait, faces)
+    match = best(portrait, faces)
     assert match.score == min(known)
     assert match.index == scores.index(min(known)), "of equal frames the first"
     assert match.without_face == scores.count(None)

@@ -5,18 +5,16 @@ import torch
 from synhead.config import ConfigError
 from synhead.faces.pose import HeadPose
 from synhead.inference.face_shape import Openings
-from synhead.inference.keypoint_stream import joined, rows
+from synhead.inference.keypoint_stream import rows
 from synhead.inference.retargeting import (
     MIN_FRAMES,
     FaceMeasure,
     ResponseFit,
     Strengths,
-    measured_openings,
     retarget,
 )
 from synhead.types import Keypoints
 from tests.inference.conftest import keypoints
-from tests.inference.face_factory import face
 
 COUNT = 200
 
@@ -76,8 +74,7 @@ def test_openings_become_larger_and_nothing_else_does():
     scene = Scene(noise=0.0)
     response = scene.fit()
     faces = [each.openings for each in scene.faces()]
-    batches = [rows(scene.motion, i, i + 16) for i in range(0, COUNT, 16)]
-    found = joined(retarget(batches, faces, faces[0], response, Strengths(mouth=2.0, eyes=0.0)))
+    found = retarget(scene.motion, faces, faces[0], response, Strengths(mouth=2.0, eyes=0.0))
     change = (scene.opened - scene.opened[:1]) * torch.tensor([1.0, -1.0])
     wanted = scene.motion.position + torch.tensordot(change, scene.to_mouth, dims=1)
     torch.testing.assert_close(found.position, wanted, rtol=0, atol=0.002)
@@ -91,7 +88,7 @@ def test_openings_become_larger_and_nothing_else_does():
 def test_strength_one_changes_no_bit():
     scene = Scene()
     faces = [each.openings for each in scene.faces()]
-    found = joined(retarget([scene.motion], faces, faces[0], scene.fit(), Strengths()))
+    found = retarget(scene.motion, faces, faces[0], scene.fit(), Strengths())
     assert torch.equal(found.position, scene.motion.position)
     assert torch.equal(found.jacobian, scene.motion.jacobian)
 
@@ -124,15 +121,6 @@ def test_frames_without_a_face_are_left_out():
     for hopeless in (few, ResponseFit()):
         with pytest.raises(ConfigError, match=str(MIN_FRAMES)):
             hopeless.solve()
-
-
-def test_a_frame_without_a_face_holds_the_last_openings():
-    rest = Openings(mouth=0.1, eyes=0.3)
-    faces = [None, face(mouth=0.4, eyes=0.2), None, face(mouth=0.0, eyes=0.25)]
-    found = list(measured_openings(faces, rest))
-    assert found[0] == rest
-    assert found[1] == found[2]
-    assert [each.mouth for each in found[1:]] == pytest.approx([0.4, 0.4, 0.0], abs=1e-5)
 
 
 def test_without_poses():

@@ -12,7 +12,7 @@ from synhead.losses.config import LossConfig
 from synhead.losses.features import VGG19, TrunkFeatures
 from synhead.losses.objective import GeneratorObjective
 from synhead.losses.perceptual import PerceptualLoss
-from synhead.weights import official
+from synhead.model.discriminator import Discriminator
 
 from .conftest import SEED, to_tensors
 
@@ -42,7 +42,8 @@ def test_losses_and_gradients_match(iteration, model, pair, fill, expected, clos
     prefix = f"train{iteration}"
     perceptual = PerceptualLoss(TrunkFeatures(VGG19, to_tensors(fill.vgg19_features(SEED))))
     objective = GeneratorObjective(LossConfig(), perceptual)
-    discriminator = official.discriminator_from_official(to_tensors(fill.state_dict("discriminator", SEED)))
+    discriminator = Discriminator()
+    discriminator.load_state_dict(to_tensors(fill.state_dict("discriminator", SEED)))
     warp = RandomWarp(
         affine=torch.from_numpy(expected[f"{prefix}.tps_theta"]),
         bend=torch.from_numpy(expected[f"{prefix}.tps_params"]),

@@ -63,7 +63,6 @@ CODECS: dict[CodecName, VideoCodec] = {
         options={"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1", "auto-alt-ref": "0"},
     ),
 }
-LOWEST_MAX_CRF = min(codec.max_crf for codec in CODECS.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

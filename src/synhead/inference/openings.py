@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import islice
 
 from synhead.config import ConfigError
 from synhead.data.image import RgbImage
@@ -15,13 +16,7 @@ from synhead.inference.animator import Animator
 from synhead.inference.clock import Clock
 from synhead.inference.drivers import Moves, TemplateDriver, VideoDriver
 from synhead.inference.face_shape import Openings, openings
-from synhead.inference.retargeting import (
-    FaceMeasure,
-    Response,
-    ResponseFit,
-    Strengths,
-    retarget,
-)
+from synhead.inference.retargeting import FaceMeasure, Response, ResponseFit, Strengths, retarget
 
 __all__ = ["NO_OPENINGS", "Measured", "measure", "retargeted"]
 
@@ -77,7 +72,8 @@ def retargeted(driving: Iterable[Moves], measured: Measured, strengths: Strength
     """The driver with larger or smaller openings."""
     faces = iter(measured.openings)
     for moves in driving:
-        (keypoints,) = retarget([moves.keypoints], faces, measured.rest, measured.response, strengths)
+        shown = islice(faces, moves.keypoints.position.shape[0])
+        keypoints = retarget(moves.keypoints, shown, measured.rest, measured.response, strengths)
         yield Moves(keypoints, moves.frames)
 
 

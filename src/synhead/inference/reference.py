@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,14 +87,6 @@ class ReferenceSearch:
             looked=self._looked,
             without_face=self._without_face,
         )
-
-
-def best_reference(portrait: FaceLandmarks | None, faces: Iterable[FaceLandmarks | None]) -> ReferenceMatch:
-    """The best of all frames, given the face of each in order. Raises FaceError as ReferenceSearch does."""
-    search = ReferenceSearch(_shape(portrait))
-    for index, face in enumerate(faces):
-        search.offer(index, _shape(face))
-    return search.best()
 
 
 def find_reference(

@@ -8,7 +8,7 @@ and what always varies together (a nod with each syllable) is told apart only by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -113,31 +113,19 @@ class ResponseFit:
 
 
 def retarget(
-    motion: Iterable[Keypoints], faces: Iterable[Openings], rest: Openings, response: Response, strengths: Strengths
-) -> Iterator[Keypoints]:
-    """The driver's keypoints with larger or smaller openings, in the same batches; for ``Animator.follow``.
+    motion: Keypoints, faces: Iterable[Openings], rest: Openings, response: Response, strengths: Strengths
+) -> Keypoints:
+    """A batch of the driver's keypoints with larger or smaller openings.
 
     ``faces``: the openings of each frame (of the one before where there is no face). ``rest``: those of the reference
     frame, which stays as it is.
     """
-    measured = iter(faces)
-    extra = torch.tensor([strengths.mouth - 1, strengths.eyes - 1])
-    for batch in motion:
-        rows = [next(measured) for _ in range(batch.position.shape[0])]
-        opened = torch.tensor([[row.mouth - rest.mouth, row.eyes - rest.eyes] for row in rows], dtype=torch.float32)
-        weights = opened * extra
-        yield Keypoints(
-            position=batch.position + _weighted(weights, response.position).to(batch.position.device),
-            jacobian=batch.jacobian + _weighted(weights, response.jacobian).to(batch.jacobian.device),
-        )
-
-
-def measured_openings(faces: Iterable[FaceLandmarks | None], rest: Openings) -> Iterator[Openings]:
-    """``faces`` for :func:`retarget`: a frame without a face holds the last openings, at the start those at rest."""
-    last = rest
-    for face in faces:
-        last = last if face is None else openings(face)
-        yield last
+    opened = torch.tensor([[face.mouth - rest.mouth, face.eyes - rest.eyes] for face in faces], dtype=torch.float32)
+    weights = opened * torch.tensor([strengths.mouth - 1, strengths.eyes - 1])
+    return Keypoints(
+        position=motion.position + _weighted(weights, response.position).to(motion.position.device),
+        jacobian=motion.jacobian + _weighted(weights, response.jacobian).to(motion.jacobian.device),
+    )
 
 
 def _weighted(weights: Tensor, response: Tensor) -> Tensor:

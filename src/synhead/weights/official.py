@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from synhead.config import ModelConfig, preset
-from synhead.model.discriminator import Discriminator
 from synhead.model.talking_head import TalkingHead
 from synhead.weights import checkpoint
 from synhead.weights.errors import CheckpointError, listed
@@ -252,11 +251,3 @@ def export(directory: Path, net_g: Path, net_motion_estimator: Path) -> None:
     finally:
         for _, partial in staged:
             partial.unlink(missing_ok=True)
-
-
-def discriminator_from_official(state: dict[str, Tensor]) -> Discriminator:
-    """The published patch discriminator; its names are ours."""
-    discriminator, state = Discriminator(), _scalars(state)
-    checkpoint.check_tensors(discriminator.state_dict(), state, "published discriminator checkpoint")
-    discriminator.load_state_dict(state)
-    return discriminator
