@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.progress import (
     BarColumn,
@@ -22,6 +22,8 @@ from synhead.app.console import remark, remarks, results
 if TYPE_CHECKING:
     from synhead.training.preparation import PrepareProgress
 
+Self = TypeVar("Self", bound="_Bars")
+
 MAX_BARS = 8
 """Of jobs made at the same time."""
 
@@ -35,27 +37,21 @@ class _Rate(ProgressColumn):
         return Text("- fps" if speed is None else f"{speed:.1f} fps", style="progress.data.speed")
 
 
-class FrameProgress:
-    """A context manager whose :meth:`update` and :meth:`look` fit ``animate_video``; silent where standard error is no
-    terminal.
-    """
+class _Bars:
+    """A context manager: a bar a task, with ``columns`` behind it; silent where standard error is no terminal."""
 
-    def __init__(self, label: str) -> None:
-        self._label = self._shown = label
+    def __init__(self, *columns: ProgressColumn, redirect_stdout: bool = True) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("frames"),
-            _Rate(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
+            *columns,
             console=remarks(),
             disable=not remarks().is_terminal,
+            redirect_stdout=redirect_stdout,
         )
-        self._task = self._progress.add_task(label, total=None)
 
-    def __enter__(self) -> FrameProgress:
+    def __enter__(self: Self) -> Self:
         self._progress.start()
         return self
 
@@ -63,6 +59,15 @@ class FrameProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+
+class FrameProgress(_Bars):
+    """Its :meth:`update` and :meth:`look` fit ``animate_video``."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(TextColumn("frames"), _Rate(), TextColumn("ETA"), TimeRemainingColumn())
+        self._label = self._shown = label
+        self._task = self._progress.add_task(label, total=None)
 
     def update(self, done: int, total: int | None) -> None:
         """``done`` frames of ``total`` (None: unknown) are written."""
@@ -80,33 +85,17 @@ class FrameProgress:
         self._progress.update(self._task, completed=done, total=total)
 
 
-class BatchProgress:
-    """A bar for the jobs, and below it one for the frames of each that is being made, as far as there is room; silent
-    where standard error is no terminal.
-    """
+class BatchProgress(_Bars):
+    """A bar for the jobs, and below it one for the frames of each that is being made, as far as there is room."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
+        super().__init__(
             TextColumn("{task.fields[unit]}  ETA"),
             TimeRemainingColumn(),
-            console=remarks(),
-            disable=not remarks().is_terminal,
             redirect_stdout=results().is_terminal,  # or results on their way to a file would come out here
         )
         self._jobs = self._progress.add_task("batch", total=None, unit="jobs")
         self._running: dict[str, TaskID] = {}
-
-    def __enter__(self) -> BatchProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def jobs(self, ended: int, total: int) -> None:
         """``ended`` jobs of ``total`` are done or have failed."""
@@ -128,29 +117,14 @@ class BatchProgress:
             self._progress.update(self._running[mark], completed=done, total=total)
 
 
-class ClipProgress:
-    """A context manager whose :meth:`update` fits ``prepare_clips``: a bar on a terminal, a line a video elsewhere."""
+class ClipProgress(_Bars):
+    """Its :meth:`update` fits ``prepare_clips``: a bar on a terminal, a line a video elsewhere."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("videos  {task.fields[found]}  ETA"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=remarks(),
-            disable=not remarks().is_terminal,
+        super().__init__(
+            TextColumn("videos  {task.fields[found]}  ETA"), TimeRemainingColumn(elapsed_when_finished=True)
         )
         self._task = self._progress.add_task("preparing", total=None, found="")
-
-    def __enter__(self) -> ClipProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def update(self, now: PrepareProgress) -> None:
         """An input is finished."""
