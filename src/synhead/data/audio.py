@@ -15,7 +15,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.filter import Graph
 
-from synhead.data.container import AnyPacket, open_media
+from synhead.data.container import AnyPacket, filtered, open_media
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +126,11 @@ class AudioTrack:
         for frame in self._decoded(source, stream):
             graph = graph or _conversion(frame, encoder)
             graph.push(frame)
-            for converted in _drain(graph):
+            for converted in filtered(graph, AudioFrame):
                 yield from encoder.encode(converted)
         if graph is not None:
             graph.push(None)
-            for converted in _drain(graph):
+            for converted in filtered(graph, AudioFrame):
                 yield from encoder.encode(converted)
             yield from encoder.encode(None)
 
@@ -165,13 +165,3 @@ def _conversion(frame: AudioFrame, encoder: AudioStream) -> Graph:
         graph.add("abuffersink"),
     ).configure()
     return graph
-
-
-def _drain(graph: Graph) -> Iterator[AudioFrame]:
-    while True:
-        try:
-            frame = graph.pull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            return
-        if isinstance(frame, AudioFrame):
-            yield frame

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ from av.filter import Graph
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from synhead.data.container import AnyPacket, close_quietly
+from synhead.data.container import AnyPacket, close_quietly, filtered
 from synhead.data.files import check_output, replacing
 from synhead.data.image import RgbImage
 from synhead.data.output import Output, OutputSpec
@@ -36,8 +35,6 @@ class GifOutput(Output):
     def __init__(self, path: Path, spec: OutputSpec) -> None:
         super().__init__(path, spec)
         self._target = check_output(path, inputs=spec.protected, suffixes=GIF_SUFFIXES)
-        self._origin: Fraction | None = None
-        self._end = Fraction(0)
         self._last: int | None = None
         self._held: AnyPacket | None = None  # the last one's own duration counts, of others the distance to the next
 
@@ -53,10 +50,7 @@ class GifOutput(Output):
 
     def write(self, image: RgbImage, *, time: Fraction | None = None, duration: Fraction | None = None) -> None:
         """Append a frame: at ``time`` (the first one's becomes zero) or one frame after the last. Times must grow."""
-        if self._origin is None:
-            self._origin = time or Fraction(0)
-        begin = self._end if time is None else time - self._origin
-        self._end = begin + (duration or 1 / self._spec.rate)
+        begin = self._next(time, duration)
         tick = round(begin / TICK)
         if self._last is not None and tick - self._last < LEAST_DELAY:
             return
@@ -68,7 +62,8 @@ class GifOutput(Output):
     def _push(self, picture: VideoFrame | None) -> None:
         try:
             self._graph.push(picture)
-            for indexed in _drain(self._graph):
+            for indexed in filtered(self._graph, VideoFrame):
+                indexed.time_base = TICK
                 self._encode(indexed)
             if picture is None:
                 self._encode(None)
@@ -111,14 +106,3 @@ def _palette_graph(size: tuple[int, int]) -> Graph:
     use.link_to(graph.add("buffersink"))
     graph.configure()
     return graph
-
-
-def _drain(graph: Graph) -> Iterator[VideoFrame]:
-    while True:
-        try:
-            frame = graph.pull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            return
-        if isinstance(frame, VideoFrame):
-            frame.time_base = TICK
-            yield frame

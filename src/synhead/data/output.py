@@ -65,6 +65,8 @@ class Output(ABC):
         self.path = path
         self._spec = spec
         self._stack = ExitStack()
+        self._origin: Fraction | None = None
+        self._end = Fraction(0)
 
     @property
     def audio(self) -> AudioMode:
@@ -111,6 +113,14 @@ class Output(ABC):
         except OSError as error:
             raise self._failure(error.strerror) from error
         marking.finish(temporary)
+
+    def _next(self, time: Fraction | None, duration: Fraction | None) -> Fraction:
+        """When a frame begins, in seconds from the first one; the next may begin where it ends."""
+        if self._origin is None:
+            self._origin = time or Fraction(0)
+        begin = self._end if time is None else time - self._origin
+        self._end = begin + (duration or 1 / self._spec.rate)
+        return begin
 
     def _nothing_written(self) -> MediaError:
         return MediaError(f"no frame was written to {self.path}; check the driving video")

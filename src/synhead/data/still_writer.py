@@ -67,8 +67,6 @@ class SequenceOutput(_PictureOutput):
         super().__init__(path, spec)
         self._target = check_folder_output(path, inputs=spec.protected, ours=is_sequence)
         self._times: list[tuple[Fraction, Fraction]] = []
-        self._origin: Fraction | None = None
-        self._end = Fraction(0)
 
     def _begin(self, stack: ExitStack) -> None:
         self._temporary = stack.enter_context(replacing_folder(self._target))
@@ -83,10 +81,7 @@ class SequenceOutput(_PictureOutput):
 
     def write(self, image: RgbImage, *, time: Fraction | None = None, duration: Fraction | None = None) -> None:
         """Write the next file: at ``time`` (the first one's becomes zero) or one frame after the last."""
-        if self._origin is None:
-            self._origin = time or Fraction(0)
-        begin = self._end if time is None else time - self._origin
-        self._end = begin + (duration or 1 / self._spec.rate)
+        begin = self._next(time, duration)
         file = self._temporary / frame_name(len(self._times))
         self._save(file, image)
         self._mark(file)

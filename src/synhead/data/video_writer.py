@@ -52,9 +52,7 @@ class VideoOutput(Output):
         self._encoding = choose_encoding(self._target.suffix.lower(), spec.codec, spec.crf)
         self._time_base = common_time_base(spec.rate, spec.time_base)
         self._durations: dict[int, int] = {}
-        self._origin: Fraction | None = None
         self._last: int | None = None
-        self._end = Fraction(0)
         self._reformatter = VideoReformatter()
         self._audio: AudioTrack | None = None
 
