@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from synhead.faces.boxes import Box, SquareCrop, contains, crop_square, padded_region
+from synhead.faces.boxes import Box, SquareCrop, bounding_box, contains, crop_square, padded_region
 from synhead.types import NDArray
 
 __all__ = ["Crop", "centred_crop", "extract", "lay_out"]
@@ -43,6 +43,11 @@ class Crop:
         half = self.side / 2
         return SquareCrop(round(self.x - half), round(self.y - half), max(1, round(self.side)))
 
+    def in_whole_pixels(self) -> Crop:
+        """That square as a crop, as crops of training clips are."""
+        whole = self.rounded()
+        return Crop(whole.left + whole.side / 2, whole.top + whole.side / 2, float(whole.side))
+
     def moved(self, *, scale: float = 1.0, right: float = 0.0, down: float = 0.0) -> Crop:
         """Enlarged about its centre, and shifted by shares of its side along its own axes."""
         shifted = self.along(right=right * self.side, down=down * self.side)
@@ -71,9 +76,7 @@ class Crop:
 
     def bounds(self) -> Box:
         """The upright box around it."""
-        points = self.corners()
-        (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-        return Box(left, top, right, bottom)
+        return bounding_box(self.corners())
 
 
 def centred_crop(width: int, height: int) -> Crop:

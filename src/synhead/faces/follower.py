@@ -10,16 +10,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from synhead.faces.analyzer import FaceBox, FaceDetector
-from synhead.faces.boxes import Box, intersection_over_union
+from synhead.faces.analyzer import FaceDetector
+from synhead.faces.boxes import Box
 from synhead.faces.crops import Crop
 from synhead.faces.locate import look_at
-from synhead.faces.tracking import crop_for
+from synhead.faces.tracking import crop_for, held_still, same_face
 from synhead.types import NDArray
 
 __all__ = ["FaceFollower", "Following"]
 
-_SAME_FACE = 0.1
 _GLIMPSE_PX = 16
 _CHANGE_LEVELS = 6.0
 """Of 255, on average over a face's box; noise of a camera is far below at this size."""
@@ -75,7 +74,7 @@ class FaceFollower:
 
     def _look(self, image: UInt8[NDArray[np.uint8], "h w 3"], seconds: float) -> None:
         faces = look_at(image, self._detector)
-        box = _nearest(faces, self._box)
+        box = None if self._box is None else same_face(faces, self._box)
         if box is None and faces and seconds - self._seen_s >= self._following.patience_s:
             box, self._held = max(faces, key=lambda face: face.box.area).box, None
         self._visible, self._since = box is not None, 0
@@ -94,12 +93,9 @@ class FaceFollower:
         """With a dead zone, as crops of videos move; then smoothed by what has been, as what comes is not known."""
         target = np.array([wanted.x, wanted.y, wanted.side])
         if self._held is None:
-            whole = wanted.rounded()
-            half = whole.side / 2
-            self._held = np.array([whole.left + half, whole.top + half, float(whole.side)])
-            self._crop = self._held.copy()
-        room = np.array([self._following.still, self._following.still, self._following.still_size]) * self._held[2]
-        self._held = target + np.clip(self._held - target, -room, room)
+            whole = wanted.in_whole_pixels()
+            self._held = self._crop = np.array([whole.x, whole.y, whole.side])
+        self._held = held_still(self._held, target, self._following.still, self._following.still_size)
         passed = max(0.0, seconds - self._moved_s)
         self._crop = self._crop + (1 - math.exp(-passed / self._following.smoothing_s)) * (self._held - self._crop)
         self._moved_s = seconds
@@ -112,11 +108,3 @@ def _glimpse(image: UInt8[NDArray[np.uint8], "h w 3"], box: Box) -> Float[NDArra
     top, bottom = int(np.clip(box.top, 0, height - 1)), int(np.clip(box.bottom, 1, height))
     grey = Image.fromarray(image).crop((left, top, max(right, left + 1), max(bottom, top + 1))).convert("L")
     return np.asarray(grey.resize((_GLIMPSE_PX, _GLIMPSE_PX), Image.Resampling.BOX), dtype=np.float32)
-
-
-def _nearest(faces: tuple[FaceBox, ...], last: Box | None) -> Box | None:
-    """The face that overlaps most with where the followed one was, if one does."""
-    if last is None or not faces:
-        return None
-    best = max(faces, key=lambda face: intersection_over_union(face.box, last))
-    return best.box if intersection_over_union(best.box, last) >= _SAME_FACE else None

@@ -88,10 +88,7 @@ class Framing:
     def adjusted(self, crop: Crop) -> Crop:
         """Enlarged and shifted as asked for; in whole pixels, as training crops are, unless it is tilted."""
         moved = crop.moved(scale=self.scale, right=self.right, down=self.down)
-        if moved.tilt:
-            return moved
-        whole = moved.rounded()
-        return Crop(whole.left + whole.side / 2, whole.top + whole.side / 2, float(whole.side))
+        return moved if moved.tilt else moved.in_whole_pixels()
 
 
 @dataclass(frozen=True, slots=True)

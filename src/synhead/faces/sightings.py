@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from synhead.faces.analyzer import FaceBox, FaceDetector
-from synhead.faces.boxes import Box, intersection_over_union
+from synhead.faces.boxes import Box
 from synhead.faces.locate import locate_faces, look_at
 from synhead.faces.selection import FaceChoice
-from synhead.faces.tracking import Track
+from synhead.faces.tracking import Track, same_face
 from synhead.types import NDArray
 
 __all__ = ["FaceScanner", "Followed", "Sightings", "follow"]
@@ -21,7 +21,6 @@ __all__ = ["FaceScanner", "Followed", "Sightings", "follow"]
 Picture = Callable[[], UInt8[NDArray[np.uint8], "h w 3"]]
 """A frame, converted only if it is looked at."""
 
-_SAME_FACE = 0.1
 _PATIENCE_FRAMES = 12
 """Another face is followed only once the one before has been away for so long."""
 
@@ -109,7 +108,7 @@ def follow(sightings: Sightings, choice: FaceChoice | None = None) -> Followed:
     followed = Followed()
     strays: list[tuple[int, Box]] = []
     for frame, faces in _from_chosen(sightings, choice):
-        box = _continuation(followed, faces)
+        box = same_face(faces, followed.tracks[-1].boxes[-1]) if followed.tracks else None
         if box is not None:
             followed.missing += [stray for stray, _ in strays]
             strays.clear()
@@ -139,15 +138,6 @@ def _from_chosen(sightings: Sightings, choice: FaceChoice) -> list[tuple[int, tu
 def _chosen(faces: tuple[FaceBox, ...], choice: FaceChoice) -> Box:
     index = min(choice.of(faces)[0], len(faces) - 1) if len(faces) > max(choice.indices, default=0) else 0
     return faces[index].box
-
-
-def _continuation(followed: Followed, faces: tuple[FaceBox, ...]) -> Box | None:
-    """The face nearest to where the followed one was last, if it overlaps."""
-    if not followed.tracks or not faces:
-        return None
-    last = followed.tracks[-1].boxes[-1]
-    best = max(faces, key=lambda face: intersection_over_union(face.box, last))
-    return best.box if intersection_over_union(best.box, last) >= _SAME_FACE else None
 
 
 def _go_on(followed: Followed, frame: int, box: Box) -> None:

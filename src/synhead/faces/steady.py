@@ -12,7 +12,7 @@ from jaxtyping import Float
 from synhead.faces.boxes import Box
 from synhead.faces.crops import Crop
 from synhead.faces.sightings import Followed
-from synhead.faces.tracking import Track, crop_around, crop_for
+from synhead.faces.tracking import Track, crop_around, crop_for, held_still
 from synhead.types import NDArray
 
 __all__ = ["CropPath", "Steadiness", "constant_path", "crop_path", "smooth_path"]
@@ -92,9 +92,8 @@ def crop_path(followed: Followed, frames: int, rate: float, steadiness: Steadine
         last = followed.tracks[number + 1].frames[0] - 1 if number + 1 < len(followed.tracks) else frames - 1
         fixed = crop_around(_typical(track.boxes))
         if wanted.movement == "fixed" or (wanted.movement == "auto" and fixed.side <= wanted.roomy * _needed(track)):
-            whole = fixed.rounded()
-            half = whole.side / 2
-            crops = np.array([[whole.left + half, whole.top + half, float(whole.side)]])
+            whole = fixed.in_whole_pixels()
+            crops = np.array([[whole.x, whole.y, whole.side]])
         else:
             crops = smooth_path(_targets(track, first, max(first, last)), rate, wanted)
         stretches.append(_Stretch(first, crops))
@@ -107,8 +106,7 @@ def smooth_path(targets: Path, rate: float, steadiness: Steadiness) -> Path:
     held = np.median(targets[: 2 * start + 1], axis=0)
     lazy = np.empty_like(targets)
     for index, target in enumerate(targets):
-        room = np.array([steadiness.still, steadiness.still, steadiness.still_size]) * held[2]
-        held = target + np.clip(held - target, -room, room)
+        held = held_still(held, target, steadiness.still, steadiness.still_size)
         lazy[index] = held
     return _gaussian(lazy, steadiness.smoothing_s * rate)
 

@@ -9,17 +9,27 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
+from synhead.faces.analyzer import FaceBox
 from synhead.faces.boxes import Box, SquareCrop, intersection_over_union, union
 from synhead.faces.crops import Crop
+from synhead.types import NDArray
 
-__all__ = ["Track", "Tracker", "crop_around", "crop_for", "square_crop"]
+__all__ = ["Track", "Tracker", "crop_around", "crop_for", "held_still", "same_face", "square_crop"]
 
 _ABOVE, _BELOW, _BESIDE = 0.33, 0.145, 0.145
 """Room around the union of face boxes (hairline to chin) as shares of its height; beside it at least so much."""
 
 _MOVING = 1.2
 """Side of a training crop over that of one that fits a single frame of it: median of 32 clips (1.03 to 1.45)."""
+
+_SAME_FACE = 0.1
+
+Place = Float[NDArray[Any], " 3"]
 
 
 @dataclass(slots=True)
@@ -89,6 +99,20 @@ def crop_around(boxes: Sequence[Box]) -> Crop:
 def crop_for(box: Box) -> Crop:
     """The crop for a face seen once: as large about it as training crops are, which fit a head that moves."""
     return crop_around([box]).moved(scale=_MOVING)
+
+
+def same_face(faces: Sequence[FaceBox], last: Box) -> Box | None:
+    """The face that overlaps most with where the followed one was last, if one does."""
+    best = max((face.box for face in faces), key=lambda box: intersection_over_union(box, last), default=None)
+    return best if best is not None and intersection_over_union(best, last) >= _SAME_FACE else None
+
+
+def held_still(held: Place, target: Place, still: float, still_size: float) -> Place:
+    """A crop (centre x, y and side) that goes after ``target`` only as far as it leaves a dead zone, given in shares
+    of the side: by ``still`` its centre may be off, by ``still_size`` its size.
+    """
+    room = np.array([still, still, still_size]) * held[2]
+    return target + np.clip(held - target, -room, room)
 
 
 def square_crop(boxes: Sequence[Box]) -> SquareCrop:
