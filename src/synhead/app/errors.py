@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import wraps
@@ -13,6 +12,7 @@ import typer
 
 from synhead.app.console import remark
 from synhead.app.stopping import exit_code, interruption_behind, stopped_by_signals
+from synhead.config import UserError
 
 P = ParamSpec("P")
 
@@ -54,8 +54,8 @@ def _stopped(stop: KeyboardInterrupt) -> typer.Exit:
 
 def explain(error: Exception) -> str | None:
     """One line for an expected error, None for one that is a fault of the program."""
-    if isinstance(error, _expected()):
-        return " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return str(error)
     if type(error).__name__ == "OutOfMemoryError" or _says(error, "CUDA error: out of memory"):
         return "out of GPU memory; choose a smaller --batch, --precision bf16 or --device cpu"
     if isinstance(error, MemoryError) or _says(error, "can't allocate memory"):
@@ -90,42 +90,3 @@ _EXTRAS = {
     "torchmetrics": "train",
     "uvicorn": "web",
 }
-
-
-def _expected() -> tuple[type[Exception], ...]:
-    """Errors whose message is written for users. Those of heavy modules can only have come from loaded ones."""
-    from synhead.config import ConfigError  # imported when an error has happened, to keep start-up fast
-    from synhead.data.errors import MediaError
-    from synhead.provenance.errors import ProvenanceError
-    from synhead.weights.errors import CheckpointError
-
-    expected: list[type[Exception]] = [ConfigError, MediaError, ProvenanceError, CheckpointError]
-    if "synhead.losses.features" in sys.modules:
-        from synhead.losses.features import PerceptualWeightsError
-
-        expected.append(PerceptualWeightsError)
-    if "synhead.faces.analyzer" in sys.modules:
-        from synhead.faces.analyzer import FaceError
-
-        expected.append(FaceError)
-    if "synhead.inference.batch.errors" in sys.modules:
-        from synhead.inference.batch.errors import ClusterError
-
-        expected.append(ClusterError)
-    if "synhead.inference.template" in sys.modules:
-        from synhead.inference.template import TemplateError
-
-        expected.append(TemplateError)
-    if "synhead.app.live.errors" in sys.modules:
-        from synhead.app.live.errors import LiveError
-
-        expected.append(LiveError)
-    if "synhead.training.preparation.options" in sys.modules:
-        from synhead.training.preparation.options import PrepareError
-
-        expected.append(PrepareError)
-    if "synhead.training.run" in sys.modules:
-        from synhead.training.run import NonFiniteError
-
-        expected.append(NonFiniteError)
-    return tuple(expected)

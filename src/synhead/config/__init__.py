@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synhead.config.errors import ConfigError, require
+from synhead.config.errors import ConfigError, UserError, require
 from synhead.config.json_form import from_json, to_json
 from synhead.config.model import (
     Allocation,
@@ -33,6 +33,7 @@ __all__ = [
     "MotionConfig",
     "PresetName",
     "Scope",
+    "UserError",
     "ablate",
     "from_json",
     "preset",

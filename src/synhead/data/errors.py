@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from synhead.config import UserError
 
-class MediaError(ValueError):
+
+class MediaError(UserError, ValueError):
     """An image or video that cannot be read or written; the message is one line and names the remedy."""
-
-    def __init__(self, message: object) -> None:
-        super().__init__(" ".join(str(message).split()))
 
 
 class OutputError(MediaError):

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from synhead.config import UserError
 from synhead.faces.boxes import Box
 from synhead.faces.pose import HeadPose
 from synhead.types import NDArray
@@ -20,7 +21,7 @@ Mode = Literal["image", "video"]
 RGB = UInt8[NDArray[np.uint8], "h w 3"]
 
 
-class FaceError(RuntimeError):
+class FaceError(UserError, RuntimeError):
     """Faces cannot be analysed; the message is one line and names the remedy."""
 
 

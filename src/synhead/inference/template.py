@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import torch
 
+from synhead.config import UserError
 from synhead.inference.fingerprint import ModelFingerprint
 from synhead.inference.keypoint_stream import rows
 from synhead.inference.recorded_faces import RecordedFaces
@@ -19,11 +20,8 @@ MAX_KEYPOINTS = 256
 SHOWN_DIGITS = 12
 
 
-class TemplateError(ValueError):
+class TemplateError(UserError, ValueError):
     """A motion template that cannot be used; the message is one line and names the remedy."""
-
-    def __init__(self, message: object) -> None:
-        super().__init__(" ".join(str(message).split()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

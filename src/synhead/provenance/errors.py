@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from synhead.config import UserError
 
-class ProvenanceError(ValueError):
+
+class ProvenanceError(UserError, ValueError):
     """A file that cannot be marked or checked, or a signer that cannot sign; one line that names the remedy."""
-
-    def __init__(self, message: object) -> None:
-        super().__init__(" ".join(str(message).split()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from synhead.config import UserError
 from synhead.data.pairs import PairSource
 from synhead.losses.config import LossConfig
 from synhead.training.checkpoint import CheckpointFolder
@@ -19,7 +20,7 @@ from synhead.training.validation import ValidationPairs, ValidationReport
 StopReason = Literal["finished", "stopped"]
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(UserError, RuntimeError):
     """A loss became NaN or infinite; the message names the iteration and the last good checkpoint."""
 
 

@@ -1,7 +1,11 @@
 """What can be wrong with weights, in one line with a remedy."""
 
+from __future__ import annotations
 
-class CheckpointError(ValueError):
+from synhead.config import UserError
+
+
+class CheckpointError(UserError, ValueError):
     """A checkpoint that cannot be used; the message names what is wrong and what to do."""
 
 

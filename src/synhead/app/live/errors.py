@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from synhead.config import UserError
+
 __all__ = ["LiveError"]
 
 
-class LiveError(ValueError):
+class LiveError(UserError, ValueError):
     """``code``: for programs. ``remedy``: what the person can do. ``closing``: code with which a WebSocket closes."""
 
     def __init__(self, code: str, message: str, remedy: str, *, closing: int = 1008) -> None:

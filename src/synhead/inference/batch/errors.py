@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from synhead.config import UserError
+
 __all__ = ["ClusterError"]
 
 
-class ClusterError(RuntimeError):
+class ClusterError(UserError, RuntimeError):
     """Workers that cannot be had or do not fit the queue; the message names the remedy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from synhead.config import ConfigError
+from synhead.config import ConfigError, UserError
 
 __all__ = ["Cause", "PrepareError", "PrepareOptions", "PrepareProgress", "PrepareReport", "Rejected"]
 
@@ -14,7 +14,7 @@ Cause = Literal["unreadable", "no face", "too short", "face too small", "blurred
 """Why something was left out, in a word or two; the reason says it with figures."""
 
 
-class PrepareError(ValueError):
+class PrepareError(UserError, ValueError):
     """Nothing can be prepared; the message is one line and names the remedy."""
 
 
