@@ -4,6 +4,9 @@ from fractions import Fraction
 import pytest
 import torch
 
+from synhead.inference.animator import Animator, AnimatorOptions
+from synhead.inference.clock import Clock
+from synhead.inference.drivers import TemplateDriver
 from synhead.inference.fingerprint import ModelFingerprint
 from synhead.inference.keypoint_stream import joined
 from synhead.inference.recorded_faces import RecordedFaces
@@ -30,14 +33,16 @@ def template(frames: int = 5, **changes) -> MotionTemplate:
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
-def test_stream(size):
+def test_it_drives_in_batches(model, size):
     whole = template()
-    batches = list(whole.stream(size))
-    assert [len(batch.times) for batch in batches] == [min(size, 5 - i) for i in range(0, 5, size)]
-    assert torch.equal(joined(batch.keypoints for batch in batches).position, whole.keypoints.position)
-    assert tuple(t for batch in batches for t in batch.times) == whole.times
-    assert tuple(d for batch in batches for d in batch.durations) == whole.durations
-    assert torch.equal(joined(whole.motion(size)).jacobian, whole.keypoints.jacobian)
+    moves = list(TemplateDriver(whole).moves(Animator(model, AnimatorOptions(batch_size=size)), Clock()))
+    assert [len(batch.frames) for batch in moves] == [min(size, 5 - i) for i in range(0, 5, size)]
+    found = joined(batch.keypoints for batch in moves)
+    assert torch.equal(found.position, whole.keypoints.position)
+    assert torch.equal(found.jacobian, whole.keypoints.jacobian)
+    frames = [frame for batch in moves for frame in batch.frames]
+    assert tuple(frame.time for frame in frames) == whole.times
+    assert tuple(frame.duration for frame in frames) == whole.durations
 
 
 def test_one_frame():

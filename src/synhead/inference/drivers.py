@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from itertools import islice
 
 from synhead.data.image import RgbImage
 from synhead.data.prefetch import prefetch
@@ -17,7 +17,7 @@ from synhead.inference.footage import Footage, Shown
 from synhead.inference.template import MotionTemplate
 from synhead.types import Keypoints
 
-__all__ = ["Driver", "Move", "Moves", "TemplateDriver", "VideoDriver", "timed"]
+__all__ = ["Move", "Moves", "TemplateDriver", "VideoDriver", "timed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,60 +37,21 @@ class Moves:
     frames: tuple[Move, ...]
 
 
-class Driver(Protocol):
-    """Motion with its times."""
-
-    @property
-    def rate(self) -> Fraction:
-        """Frames a second."""
-
-    @property
-    def time_base(self) -> Fraction:
-        """Seconds a timestamp unit."""
-
-    @property
-    def expected(self) -> int | None:
-        """Frames, as far as known."""
-
-    @property
-    def shows(self) -> bool:
-        """Whether there are pictures."""
-
-    def moves(self, animator: Animator, clock: Clock) -> Iterator[Moves]:
-        """All of the motion, in batches, once."""
-
-    def frame(self, index: int, animator: Animator) -> Keypoints:
-        """The keypoints of one frame. Raises MediaError or TemplateError if there is none of that index."""
-
-
 class VideoDriver:
-    """A video, read ahead by a thread that ends with ``stack``."""
+    """A video, read ahead by a thread that ends with ``stack``.
+
+    ``rate``: frames a second. ``time_base``: seconds a timestamp unit. ``expected``: frames, as far as known.
+    ``shows``: whether there are pictures.
+    """
+
+    shows = True
 
     def __init__(self, footage: Footage, stack: ExitStack) -> None:
         self.footage, self._stack = footage, stack
-
-    @property
-    def rate(self) -> Fraction:
-        """See Driver."""
-        return self.footage.info.rate
-
-    @property
-    def time_base(self) -> Fraction:
-        """See Driver."""
-        return self.footage.info.time_base
-
-    @property
-    def expected(self) -> int | None:
-        """See Driver."""
-        return self.footage.info.frames
-
-    @property
-    def shows(self) -> bool:
-        """See Driver."""
-        return True
+        self.rate, self.time_base, self.expected = footage.info.rate, footage.info.time_base, footage.info.frames
 
     def moves(self, animator: Animator, clock: Clock) -> Iterator[Moves]:
-        """See Driver."""
+        """All of the motion, in batches, once."""
         pending: deque[Move] = deque()
 
         def squares() -> Iterator[RgbImage]:
@@ -103,45 +64,29 @@ class VideoDriver:
             yield Moves(keypoints, tuple(pending.popleft() for _ in range(keypoints.position.shape[0])))
 
     def frame(self, index: int, animator: Animator) -> Keypoints:
-        """See Driver."""
+        """The keypoints of one frame. Raises MediaError if there is none of that index."""
         return next(animator.track([self.footage.square_of(index)]))
 
 
 class TemplateDriver:
-    """A recorded motion."""
+    """A recorded motion; as VideoDriver."""
+
+    shows = False
 
     def __init__(self, template: MotionTemplate) -> None:
         self.template = template
-
-    @property
-    def rate(self) -> Fraction:
-        """See Driver."""
-        return self.template.rate
-
-    @property
-    def time_base(self) -> Fraction:
-        """See Driver."""
-        return self.template.time_base
-
-    @property
-    def expected(self) -> int | None:
-        """See Driver."""
-        return len(self.template)
-
-    @property
-    def shows(self) -> bool:
-        """See Driver."""
-        return False
+        self.rate, self.time_base, self.expected = template.rate, template.time_base, len(template)
 
     def moves(self, animator: Animator, clock: Clock) -> Iterator[Moves]:
-        """See Driver."""
+        """All of the motion, in batches, once."""
         del clock
-        for batch in self.template.stream(animator.options.batch_size, device=animator.device):
-            times = zip(batch.times, batch.durations, strict=True)
-            yield Moves(batch.keypoints, tuple(Move(None, time, duration) for time, duration in times))
+        times = zip(self.template.times, self.template.durations, strict=True)
+        for keypoints in self.template.motion(animator.options.batch_size, device=animator.device):
+            batch = islice(times, keypoints.position.shape[0])
+            yield Moves(keypoints, tuple(Move(None, time, duration) for time, duration in batch))
 
     def frame(self, index: int, animator: Animator) -> Keypoints:
-        """See Driver."""
+        """The keypoints of one frame. Raises TemplateError if there is none of that index."""
         return self.template.frame(index, device=animator.device)
 
 

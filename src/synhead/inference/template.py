@@ -38,15 +38,6 @@ class TemplateOrigin:
     crop: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TimedMotion:
-    """A batch of keypoints with each frame's presentation time and duration in seconds."""
-
-    keypoints: Keypoints
-    times: tuple[Fraction, ...]
-    durations: tuple[Fraction, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionTemplate:
     """All frames' keypoints (float32, on the CPU) with times and durations as in the clip they were recorded from.
@@ -86,19 +77,10 @@ class MotionTemplate:
     def __len__(self) -> int:
         return self.keypoints.position.shape[0]
 
-    def stream(self, batch_size: int, *, device: torch.device | str = "cpu") -> Iterator[TimedMotion]:
-        """What ``Animator.track`` yields for the clip, in the same batches, with times; for ``Animator.follow``."""
-        for begin in range(0, len(self), batch_size):
-            end = begin + batch_size
-            yield TimedMotion(
-                keypoints=_on(rows(self.keypoints, begin, end), device),
-                times=self.times[begin:end],
-                durations=self.durations[begin:end],
-            )
-
     def motion(self, batch_size: int, *, device: torch.device | str = "cpu") -> Iterator[Keypoints]:
-        """The keypoints of :meth:`stream` alone."""
-        return (batch.keypoints for batch in self.stream(batch_size, device=device))
+        """What ``Animator.track`` yields for the clip, in the same batches; for ``Animator.follow``."""
+        for begin in range(0, len(self), batch_size):
+            yield _on(rows(self.keypoints, begin, begin + batch_size), device)
 
     def frame(self, index: int, *, device: torch.device | str = "cpu") -> Keypoints:
         """One frame, to be ``reference`` of ``Animator.follow``. TemplateError if there is none of that index."""
