@@ -77,7 +77,7 @@ def test_killed_at_any_point_of_a_write_the_old_checkpoint_stands(tmp_path: Path
             if next(calls) == call:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        checkpoint._synchronise = die
+        checkpoint.synchronise = die
         folder.save(2, make(2.0))
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
@@ -95,7 +95,7 @@ def test_a_full_disk_is_named_and_the_old_checkpoint_stands(tmp_path: Path, monk
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoint, "_synchronise", full)
+    monkeypatch.setattr(checkpoint, "synchronise", full)
     with pytest.raises(CheckpointError, match="the disk is full; earlier checkpoints are intact"):
         folder.save(2, make(2.0))
     assert folder.latest() == folder.path(1)

@@ -88,14 +88,14 @@ def test_killed_in_the_middle_of_a_checkpoint(fabric: Fabric, tmp_path: Path, un
 
     def work() -> None:
         calls = iter(range(1000))
-        write = checkpoint._synchronise
+        write = checkpoint.synchronise
 
         def die(path: Path) -> None:
             if next(calls) == call:
                 os.kill(os.getpid(), signal.SIGKILL)
             write(path)
 
-        checkpoint._synchronise = die
+        checkpoint.synchronise = die
         train(make_run(fabric, tmp_path, SPLIT))
 
     assert killed(in_child(work))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -35,9 +36,9 @@ def check_input(path: Path) -> Path:
             raise MediaError(f"{path} is empty; copy or download it again")
         with path.open("rb"):
             return path
+    except MediaError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, MediaError):
-            raise
         raise MediaError(f"{str(path)!r} cannot be read ({_reason(error)}); check its name and permissions") from error
 
 
@@ -48,7 +49,7 @@ def check_output(path: Path, *, inputs: Sequence[Path] = (), suffixes: Collectio
     """
     if path.suffix.lower() not in suffixes:
         raise MediaError(f"{path} does not end in {' or '.join(sorted(suffixes))}; choose such a name for the output")
-    try:
+    with _written_at(path):
         target = path.resolve()
         if target.is_dir():
             raise MediaError(f"{path} is a folder; name a file in it")
@@ -62,10 +63,6 @@ def check_output(path: Path, *, inputs: Sequence[Path] = (), suffixes: Collectio
             if given.exists() and (given.resolve() == target or (target.exists() and given.samefile(target))):
                 raise MediaError(f"output {path} is the input {given}; choose another name for the output")
         _probe(target.parent)
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, MediaError):
-            raise
-        raise MediaError(f"{path} cannot be written ({_reason(error)}); choose a folder you may write to") from error
     return target
 
 
@@ -74,7 +71,7 @@ def check_folder_output(path: Path, *, inputs: Sequence[Path], ours: Callable[[P
 
     A folder that stands there may be empty or one of ``ours``; ``inputs`` and the working directory must not lie in it.
     """
-    try:
+    with _written_at(path):
         target = path.resolve()
         if path == STANDARD and not target.exists():
             raise MediaError("outputs are marked when they are complete, so not on standard output; name a file")
@@ -90,10 +87,6 @@ def check_folder_output(path: Path, *, inputs: Sequence[Path], ours: Callable[[P
         if target.is_dir() and any(target.iterdir()) and not ours(target):
             raise MediaError(f"{path} holds other files; choose an empty folder or a new name")
         _probe(target.parent)
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, MediaError):
-            raise
-        raise MediaError(f"{path} cannot be written ({_reason(error)}); choose a folder you may write to") from error
     return target
 
 
@@ -162,6 +155,28 @@ def _is_here(folder: Path) -> bool:
     except OSError:  # it is gone already
         return False
     return folder in (here, *here.parents)
+
+
+def synchronise(path: Path) -> None:
+    """Wait until a file, or which names a folder holds, is on the disk."""
+    if sys.platform == "win32" and path.is_dir():
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _written_at(path: Path) -> Iterator[None]:
+    """What the system refuses in the block becomes a MediaError."""
+    try:
+        yield
+    except MediaError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise MediaError(f"{path} cannot be written ({_reason(error)}); choose a folder you may write to") from error
 
 
 def _probe(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import pickle
@@ -16,6 +15,7 @@ from torch import Tensor
 from synhead.config import ConfigError, from_json, to_json
 from synhead.losses.config import PerceptualName
 from synhead.losses.features import VGG19, PerceptualWeightsError, TrunkConfig, TrunkFeatures, random_trunk
+from synhead.weights.hub import file_sha256
 
 __all__ = ["build_extractor", "load_trunk", "load_vgg19", "save_trunk"]
 
@@ -71,14 +71,11 @@ def _check_hash(path: Path) -> None:
     if match is None:
         _log.info("%s carries no hash in its name; its content is not checked", path)
         return
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if not digest.hexdigest().startswith(match[1]):
+    digest = file_sha256(path)
+    if not digest.startswith(match[1]):
         raise PerceptualWeightsError(
-            f"{path} is damaged or not the file its name says: its SHA-256 starts with {digest.hexdigest()[:8]}, not "
-            f"{match[1]}: download it again"
+            f"{path} is damaged or not the file its name says: its SHA-256 starts with {digest[:8]}, not {match[1]}: "
+            "download it again"
         )
 
 

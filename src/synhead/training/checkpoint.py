@@ -9,9 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from synhead.data.files import synchronise
 from synhead.weights.errors import CheckpointError
 
 Tensors = Mapping[str, Tensor]
@@ -48,13 +48,13 @@ def write(directory: Path, snapshot: Snapshot) -> Path:
         for name, tensors in snapshot.tensors.items():
             path = temporary / f"{name}.safetensors"
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
-            _synchronise(path)
+            synchronise(path)
         scalars = temporary / _SCALARS
         scalars.write_text(json.dumps(snapshot.scalars, indent=2) + "\n", encoding="utf-8")
-        _synchronise(scalars)
-        _synchronise(temporary)
+        synchronise(scalars)
+        synchronise(temporary)
         _replace(temporary, directory)
-        _synchronise(directory.parent)
+        synchronise(directory.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(_explain(directory, error)) from error
@@ -113,18 +113,15 @@ class CheckpointFolder:
 
     def clean(self) -> None:
         """Remove what a killed writer left behind."""
-        for path in self._leftovers():
+        for path in self.root.glob(f"{_TEMPORARY}*"):
             shutil.rmtree(path, ignore_errors=True)
-
-    def _leftovers(self) -> Iterator[Path]:
-        yield from self.root.glob(f"{_TEMPORARY}*")
 
     def _point_to(self, directory: Path) -> None:
         pointer = self.root / "last"
         temporary = self.root / f"{_TEMPORARY}last"
         try:
             temporary.write_text(directory.name + "\n", encoding="utf-8")
-            _synchronise(temporary)
+            synchronise(temporary)
             temporary.replace(pointer)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -136,14 +133,6 @@ def _replace(temporary: Path, directory: Path) -> None:
     if directory.exists():
         shutil.rmtree(directory)
     temporary.rename(directory)
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _explain(directory: Path, error: Exception) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from synhead.data.files import move_file, move_folder
+from synhead.data.files import move_file, move_folder, synchronise
 from synhead.weights.hub import file_sha256
 
 __all__ = ["Seal", "discard", "publish", "seal", "staged_path"]
@@ -40,14 +38,14 @@ def seal(path: Path) -> Seal | None:
     if not path.exists():
         return None
     if path.is_file():
-        _synchronise(path)
+        synchronise(path)
         return Seal(path.stat().st_size, file_sha256(path))
     digest, size = hashlib.sha256(), 0
     for file in sorted(path.iterdir()):
-        _synchronise(file)
+        synchronise(file)
         digest.update(f"{file.name}\0{file_sha256(file)}\n".encode())
         size += file.stat().st_size
-    _synchronise(path)
+    synchronise(path)
     return Seal(size, digest.hexdigest())
 
 
@@ -58,7 +56,7 @@ def publish(staged: Path, output: Path) -> None:
         move_folder(staged, target)
     else:
         move_file(staged, target)
-    _synchronise(target.parent)
+    synchronise(target.parent)
 
 
 def discard(output: Path, attempt: str) -> None:
@@ -70,13 +68,3 @@ def discard(output: Path, attempt: str) -> None:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
-
-
-def _synchronise(path: Path) -> None:
-    if sys.platform == "win32" and path.is_dir():
-        return  # Windows opens no folders
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
