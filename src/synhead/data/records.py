@@ -37,14 +37,6 @@ class DataError(MediaError):
     """A data set or clip that cannot be used; the message is one line and names the remedy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A clip that was left out, and why."""
-
-    name: str
-    reason: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
     """A clip of one person, not decoded yet.
@@ -70,6 +62,19 @@ class Clip:
         with self.path.open("rb") as tar:
             tar.seek(start)
             return io.BytesIO(tar.read(length))
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A clip that was left out, and why."""
+
+    name: str
+    reason: str
+
+    @classmethod
+    def because(cls, clip: Clip, error: Exception) -> Skipped:
+        """The clip, for an error, in one line."""
+        return cls(clip.name, " ".join(str(error).split()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def _decode_or_skip(clip: Clip, size: int) -> UInt8[NDArray[np.uint8], "n h w 3"
     try:
         return decode_clip(clip, size)
     except CLIP_ERRORS as error:
-        return Skipped(clip.name, " ".join(str(error).split()))
+        return Skipped.because(clip, error)
 
 
 def estimate_bytes(clips: Sequence[Clip], size: int, *, probes: int = 32) -> int:

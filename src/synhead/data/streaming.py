@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from synhead.types import NDArray
 __all__ = ["ShardSampler", "StreamSampler"]
 
 _log = logging.getLogger(__name__)
+
+SourceT = TypeVar("SourceT", Clip, str)
 
 _ATTEMPTS = 20
 _TIMEOUT_S = 300.0
@@ -88,7 +90,7 @@ class _PairDataset(Dataset[_Sample]):
             try:
                 return _Sample(_decode_pair(clip, uniform, self._config), uniform[0], tuple(skipped))
             except CLIP_ERRORS as error:
-                skipped.append(Skipped(clip.name, " ".join(str(error).split())))
+                skipped.append(Skipped.because(clip, error))
         raise DataError(
             f"{_ATTEMPTS} clips in a row cannot be read, the last: {skipped[-1].name}: {skipped[-1].reason}"
         )
@@ -142,7 +144,7 @@ class _ShardDataset(IterableDataset[_Sample]):
                 try:
                     frames = decode_clip(clip, self._config.size)
                 except CLIP_ERRORS as error:
-                    skipped.append(Skipped(clip.name, " ".join(str(error).split())))
+                    skipped.append(Skipped.because(clip, error))
                     continue
                 found = True
                 uniform = generator.random((self.pairs_per_clip, len(Draw)))
@@ -168,10 +170,19 @@ class _ShardDataset(IterableDataset[_Sample]):
         return stream_shard(self._shards[i], skipped)
 
 
-class _LoaderSampler(ABC):
+class _LoaderSampler(ABC, Generic[SourceT]):
     """What both streams share: a loader with workers, started at the first batch, and its errors in plain words."""
 
-    def __init__(self, config: DataConfig, seed: int, share: Share, form: BatchFormat) -> None:
+    def __init__(
+        self,
+        sources: Sequence[SourceT],
+        config: DataConfig,
+        *,
+        seed: int = 0,
+        share: Share = Share(),  # noqa: B008  (frozen)
+        form: BatchFormat = BatchFormat(),  # noqa: B008  (frozen)
+    ) -> None:
+        self._sources: tuple[SourceT, ...] = tuple(sources)
         self.config = config
         self.seed = seed
         self.samples = 0
@@ -231,56 +242,32 @@ class _LoaderSampler(ABC):
     def _checksum(self) -> int: ...
 
 
-class StreamSampler(_LoaderSampler):
+class StreamSampler(_LoaderSampler[Clip]):
     """The stream of :class:`~synhead.data.pairs.PairSampler` with each pair decoded when it is due.
 
     Unreadable clips are replaced, a pure function of the sample's number, and counted in ``skipped``.
     """
 
-    def __init__(
-        self,
-        clips: Sequence[Clip],
-        config: DataConfig,
-        *,
-        seed: int = 0,
-        share: Share = Share(),  # noqa: B008  (frozen)
-        form: BatchFormat = BatchFormat(),  # noqa: B008  (frozen)
-    ) -> None:
-        super().__init__(config, seed, share, form)
-        self._clips = tuple(clips)
-
     def _start(self, batch: int) -> Iterator[_Batch]:
         step, rank = batch * self._share.world_size, self._share.rank
         numbers = (sample_indices(start, batch, rank).tolist() for start in itertools.count(self.samples, step))
-        dataset = _PairDataset(self._clips, self.config, self.seed)
+        dataset = _PairDataset(self._sources, self.config, self.seed)
         return iter(DataLoader(dataset, batch_sampler=numbers, **self._loader_options()))
 
     def _checksum(self) -> int:
-        return checksum(tuple(clip.name for clip in self._clips))
+        return checksum(tuple(clip.name for clip in self._sources))
 
 
-class ShardSampler(_LoaderSampler):
+class ShardSampler(_LoaderSampler[str]):
     """Pairs of tar shards read from front to back, for sets behind URLs that no memory holds.
 
     Every clip gives the same number of pairs (no balance by person). A resumed run starts a new pass in an order that
     depends on where it stopped: deterministic, but not the pairs that the unbroken run would have seen.
     """
 
-    def __init__(
-        self,
-        shards: Sequence[str],
-        config: DataConfig,
-        *,
-        seed: int = 0,
-        share: Share = Share(),  # noqa: B008  (frozen)
-        form: BatchFormat = BatchFormat(),  # noqa: B008  (frozen)
-    ) -> None:
-        super().__init__(config, seed, share, form)
-        self._shards = tuple(shards)
-
     def _start(self, batch: int) -> Iterator[_Batch]:
-        dataset = _ShardDataset(self._shards, self.config, seed=self.seed, share=self._share, start=self.samples)
+        dataset = _ShardDataset(self._sources, self.config, seed=self.seed, share=self._share, start=self.samples)
         return iter(DataLoader(dataset, batch_size=batch, drop_last=True, **self._loader_options()))
 
     def _checksum(self) -> int:
-        return checksum(self._shards)
+        return checksum(self._sources)

@@ -16,8 +16,6 @@ from synhead.inference.frame_graph import from_pixels, to_pixels
 from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, NDArray, SourceFeatures
 
-__all__ = ["EagerEngine", "Engine", "OverlappingEngine", "Pending", "Pixels", "Precision", "on", "true_fp32"]
-
 Precision = Literal["fp32", "bf16"]
 
 Pixels = UInt8[NDArray[np.uint8], "b h w 3"]
@@ -76,18 +74,13 @@ class OverlappingEngine(Engine, Protocol):
         """``render`` without waiting."""
 
 
-class EagerEngine:
-    """The plain modules, run as they are written: the yardstick of every faster engine."""
+class ModelEngine:
+    """What engines know of the model that they run."""
 
-    def __init__(self, model: TalkingHead, *, precision: Precision = "fp32") -> None:
+    def __init__(self, model: TalkingHead, precision: Precision) -> None:
         self.model = model.eval()
         self._precision: Precision = precision
         self._device = next(model.parameters()).device
-
-    @property
-    def name(self) -> str:
-        """See Engine."""
-        return "eager"
 
     @property
     def image_size(self) -> int:
@@ -103,6 +96,18 @@ class EagerEngine:
     def precision(self) -> Precision:
         """See Engine."""
         return self._precision
+
+
+class EagerEngine(ModelEngine):
+    """The plain modules, run as they are written: the yardstick of every faster engine."""
+
+    def __init__(self, model: TalkingHead, *, precision: Precision = "fp32") -> None:
+        super().__init__(model, precision)
+
+    @property
+    def name(self) -> str:
+        """See Engine."""
+        return "eager"
 
     def observe(self, portrait: RgbImage) -> SourceFeatures:
         """See Engine. In float32: once a portrait, so that speed is no reason to round."""

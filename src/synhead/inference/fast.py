@@ -15,7 +15,7 @@ from torch import Tensor
 
 from synhead.data.image import RgbImage
 from synhead.geometry.triton_there import has_triton, takes_kernels
-from synhead.inference.engine import Pending, Pixels, Precision, on, true_fp32
+from synhead.inference.engine import ModelEngine, Pending, Pixels, Precision, on, true_fp32
 from synhead.inference.frame_graph import FrameGraph, from_pixels, source_tensors, to_pixels
 from synhead.inference.prepared import prepare, project_codes
 from synhead.inference.replay import Replayed, fill_up
@@ -28,7 +28,7 @@ __all__ = ["FastEngine", "can_compile"]
 _log = logging.getLogger(__name__)
 
 
-class FastEngine:
+class FastEngine(ModelEngine):
     """Codes projected once, the source cached in the layout that a frame reads it in, weights prepared.
 
     A CPU renders one frame at a time, which keeps its caches warm. A GPU renders the batch it is given, recorded as a
@@ -44,10 +44,8 @@ class FastEngine:
         compiled: bool = False,
         kernels: Kernels | None = None,
     ) -> None:
-        self.model = model.eval()
-        self._precision: Precision = precision
+        super().__init__(model, precision)
         self._kernels = kernels
-        self._device = next(model.parameters()).device
         half = precision == "bf16"
         self._dtype = torch.bfloat16 if half and kernels is None else torch.float32  # the kernels read float32
         fused = half and not compiled and takes_kernels(self._device)
@@ -72,21 +70,6 @@ class FastEngine:
         if self.compiled:
             return "compiled"
         return "prepared" if self._kernels is None else "native"
-
-    @property
-    def image_size(self) -> int:
-        """See Engine."""
-        return self.model.config.image_size
-
-    @property
-    def device(self) -> torch.device:
-        """See Engine."""
-        return self._device
-
-    @property
-    def precision(self) -> Precision:
-        """See Engine."""
-        return self._precision
 
     def observe(self, portrait: RgbImage) -> SourceFeatures:
         """See Engine. Computed in float32, kept as frames read it."""

@@ -14,6 +14,7 @@ from synhead.nn.hourglass import DownBlock, UpBlock
 from synhead.nn.native import Kernels
 from synhead.nn.native_attention import NativeAttention
 from synhead.nn.native_blocks import NativeConv2d, NativeResBlock, PointwiseConv2d
+from synhead.nn.replacing import replace_children
 
 __all__ = ["use_kernels"]
 
@@ -80,16 +81,7 @@ def use_kernels(model: TalkingHead, kernels: Kernels) -> None:
         model.appearance_compensation,
         model.decoder,
     ):
-        _replace_children(part, kernels)
-
-
-def _replace_children(parent: nn.Module, kernels: Kernels) -> None:
-    for name, child in list(parent.named_children()):
-        native = _native(child, kernels)
-        if native is None:
-            _replace_children(child, kernels)
-        else:
-            setattr(parent, name, native)
+        replace_children(part, lambda module: _native(module, kernels))
 
 
 def _native(module: nn.Module, kernels: Kernels) -> nn.Module | None:

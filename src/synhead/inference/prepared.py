@@ -25,6 +25,7 @@ from synhead.nn.hourglass import DownBlock, UpBlock
 from synhead.nn.native import Kernels
 from synhead.nn.native_attention import NativeAttention
 from synhead.nn.native_blocks import PointwiseConv2d
+from synhead.nn.replacing import replace_children
 from synhead.types import CodeMemory
 
 __all__ = ["CodeMemories", "fold", "prepare", "project_codes"]
@@ -120,10 +121,11 @@ def _fold_positions(transformer: RetrievalTransformer) -> None:
 
 def _winograd(model: TalkingHead) -> None:
     """Large convolutions by Winograd, where this build of PyTorch has it."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d) and WinogradConv2d.serves(child):
-                setattr(parent, name, WinogradConv2d(child))
+
+    def quick(module: nn.Module) -> nn.Module | None:
+        return WinogradConv2d(module) if isinstance(module, nn.Conv2d) and WinogradConv2d.serves(module) else None
+
+    replace_children(model, quick)
     for scale, fusion in list(model.decoder.fusions.items()):
         assert isinstance(fusion, Fusion)
         model.decoder.fusions[scale] = PlainLayout(fusion)
@@ -131,10 +133,7 @@ def _winograd(model: TalkingHead) -> None:
 
 def _half_precision(model: TalkingHead) -> None:
     """Weights cast once; upsampling by phases, since half precision has no Winograd."""
-    for parent in list(model.decoder.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, Upsample):
-                setattr(parent, name, PhaseUpsample(child))
+    replace_children(model.decoder, lambda each: PhaseUpsample(each) if isinstance(each, Upsample) else None)
     _cast(model)
     _channels_last(model)
 

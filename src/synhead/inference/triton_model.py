@@ -23,6 +23,7 @@ from synhead.nn.fast_conv import PhaseUpsample
 from synhead.nn.hourglass import DownBlock, UpBlock
 from synhead.nn.native_blocks import PointwiseConv2d
 from synhead.nn.phases import phase_kernels
+from synhead.nn.replacing import replace_children
 from synhead.nn.triton_blocks import (
     BiasedConv2d,
     FlowConv2d,
@@ -262,16 +263,7 @@ def use_triton(model: TalkingHead) -> None:
         model.appearance_compensation,
         model.decoder,
     ):
-        _replace_children(part)
-
-
-def _replace_children(parent: nn.Module) -> None:
-    for name, child in list(parent.named_children()):
-        fused = _fused(child)
-        if fused is None:
-            _replace_children(child)
-        else:
-            setattr(parent, name, fused)
+        replace_children(part, _fused)
 
 
 def _fused(module: nn.Module) -> nn.Module | None:
