@@ -5,7 +5,7 @@ import pytest
 from tests.faces.pictures import waves
 
 from synhead.faces.crops import Crop, extract
-from synhead.faces.paste import Seam, covered, match_colours, paste, seam_mask
+from synhead.faces.paste import covered, match_colours, paste, seam_mask
 
 SIZE = 256
 TINT = np.array([14, -9, 12])
@@ -92,14 +92,14 @@ def test_crops_that_reach_outside(centre):
 
 
 def test_a_side_at_the_pictures_edge_does_not_fade():
-    mask = seam_mask(64, (0.0, 1.0, 1.0, 1.0), Seam())
+    mask = seam_mask(64, (0.0, 1.0, 1.0, 1.0))
     assert mask[32, 0] == 255
     assert mask[32, -1] < 20
     assert mask[0, 32] < 20
 
 
 def test_mask_is_full_where_a_face_is_and_fades_all_around():
-    mask = seam_mask(64, (1.0, 1.0, 1.0, 1.0), Seam())
+    mask = seam_mask(64, (1.0, 1.0, 1.0, 1.0))
     assert mask[12:54, 16:48].min() == 255
     assert max(mask[0].max(), mask[-1].max(), mask[:, 0].max(), mask[:, -1].max()) < 20
     assert mask[8, 8] < mask[8, 32]  # corners fade wider
@@ -109,7 +109,7 @@ def test_a_tint_is_removed_and_a_moved_part_is_not_taken_for_one():
     original = np.full((64, 64, 3), 120, np.uint8)
     animated = (original + np.array([20, 0, 0])).astype(np.uint8)
     animated[40:, :12] = (10, 10, 10)  # a shoulder that came in
-    mask = seam_mask(64, (1.0, 1.0, 1.0, 1.0), Seam())
+    mask = seam_mask(64, (1.0, 1.0, 1.0, 1.0))
     matched = match_colours(animated, original, mask).astype(int)
     assert np.abs(matched[10:30, 20:50] - 120).max() <= 3
     assert matched[60, 4].max() < 25

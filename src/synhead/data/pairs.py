@@ -6,6 +6,7 @@ import logging
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -28,7 +29,6 @@ __all__ = [
     "PairSampler",
     "PairSource",
     "Share",
-    "ValidationClip",
     "make_pairs",
     "validation_clips",
 ]
@@ -190,30 +190,16 @@ def make_pairs(frames: UInt8[Tensor, "n h w 3"], plan: AugmentPlan, form: BatchF
     return PairBatch(source=source, driving=driving)
 
 
-@dataclass(frozen=True, slots=True)
-class ValidationClip:
-    """A held-out clip: its first frame, and frames to reconstruct from it, RGB in [-1, 1], not augmented."""
-
-    name: str
-    person: str
-    source: Float[Tensor, "1 3 h w"]
-    driving: Float[Tensor, "f 3 h w"]
-
-
 def validation_clips(
-    store: FrameStore,
-    *,
-    frames_per_clip: int = 10,
-    form: BatchFormat = BatchFormat(),
-) -> Iterator[ValidationClip]:
+    store: FrameStore, *, frames_per_clip: int = 10, form: BatchFormat = BatchFormat()
+) -> Iterator[tuple[Float[Tensor, "1 3 h w"], Float[Tensor, "f 3 h w"]]]:
     """Each clip's first frame as source; as driving ``frames_per_clip`` others, evenly from the second to the last.
 
-    The same frames every time. A clip of fewer frames gives those it has.
+    RGB in [-1, 1], not augmented. The same frames every time. A clip of fewer frames gives those it has.
     """
-    for i, (name, person) in enumerate(zip(store.table.names, store.table.person, strict=True)):
-        start, end = int(store.offsets[i]), int(store.offsets[i + 1])
+    for start, end in pairwise(store.offsets.tolist()):
         wanted = np.linspace(start + 1, end - 1, frames_per_clip).round().astype(np.int64)
         number = torch.from_numpy(np.concatenate([[start], np.unique(wanted)]))
         frames = store.frames[number.to(store.frames.device)]
         image = form.apply(to_image(frames.to(form.device or frames.device)))
-        yield ValidationClip(name, store.table.people[person], source=image[:1], driving=image[1:])
+        yield image[:1], image[1:]

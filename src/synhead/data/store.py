@@ -24,6 +24,7 @@ Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all)."""
 
 _COPY_FRAMES = 1024
+_PROBES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,10 @@ def _decode_or_skip(clip: Clip, size: int) -> UInt8[NDArray[np.uint8], "n h w 3"
         return Skipped.because(clip, error)
 
 
-def estimate_bytes(clips: Sequence[Clip], size: int, *, probes: int = 32) -> int:
-    """Memory that a store of ``clips`` would take, from the frame counts of ``probes`` clips spread over the set."""
+def estimate_bytes(clips: Sequence[Clip], size: int) -> int:
+    """Memory that a store of ``clips`` would take, from the frame counts of some clips spread over the set."""
     counts: list[int] = []
-    for i in np.linspace(0, len(clips) - 1, min(probes, len(clips))).astype(int):
+    for i in np.linspace(0, len(clips) - 1, min(_PROBES, len(clips))).astype(int):
         try:
             counts.append(count_frames(clips[i]))
         except CLIP_ERRORS:

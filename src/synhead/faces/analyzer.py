@@ -54,11 +54,10 @@ class FaceLandmarks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyzerOptions:
-    """``faces``: at most so many a picture. ``confidence``: of the detector, in [0, 1]."""
+    """``faces``: at most so many a picture."""
 
     mode: Mode = "image"
     faces: int = 1
-    confidence: float = 0.5
 
 
 @runtime_checkable

@@ -37,6 +37,10 @@ _NO_MODEL = (
     f"it (SHA-256 {LANDMARKER.sha256}) into a folder named by {WEIGHTS_VARIABLE}, or `pip install 'mediapipe==0.10.21'`"
 )
 _FRAME_MS = 33
+_CONFIDENCE = 0.5
+"""Of a detection, in [0, 1], from which on it counts."""
+_DETECTED = 8
+"""Faces a picture at most."""
 _DETECTOR_MARGIN = 0.06
 """The detector's boxes are square; so much of their width on either side is not face (median against landmarks)."""
 
@@ -53,16 +57,15 @@ def open_analyzer(options: AnalyzerOptions | None = None, *, model: Path | None 
     return _MeshAnalyzer(_solutions(), chosen)
 
 
-def open_detector(options: AnalyzerOptions | None = None, *, model: Path | None = None) -> FaceDetector:
+def open_detector() -> FaceDetector:
     """A box finder that also sees small faces. Without the bundled detector, boxes are those of the landmarks.
 
     Raises FaceError if mediapipe is missing or there is no model.
     """
-    chosen = options or AnalyzerOptions(faces=8)
-    task = model or find_task_file()
+    task = find_task_file()
     if task is not None and getattr(_mediapipe(), "solutions", None) is None:
-        return _TaskAnalyzer(task, chosen)
-    return _BlazeDetector(_solutions(), chosen)
+        return _TaskAnalyzer(task, AnalyzerOptions(faces=_DETECTED))
+    return _BlazeDetector(_solutions())
 
 
 def _mediapipe() -> Native:
@@ -136,7 +139,7 @@ class _MeshAnalyzer(_Backend):
             static_image_mode=options.mode == "image",
             max_num_faces=options.faces,
             refine_landmarks=True,
-            min_detection_confidence=options.confidence,
+            min_detection_confidence=_CONFIDENCE,
         )
         version = f"mediapipe {_mediapipe().__version__} face_mesh refined, {options.mode} mode"
         super().__init__(version, _Graph(build, _process_solution))
@@ -179,12 +182,11 @@ class _TaskAnalyzer(_Backend):
 class _BlazeDetector(_Backend):
     """``mediapipe.solutions.face_detection``, full range model: also faces of a tenth of the picture."""
 
-    def __init__(self, solutions: Native, options: AnalyzerOptions) -> None:
+    def __init__(self, solutions: Native) -> None:
         detection = solutions.face_detection.FaceDetection
-        build = partial(detection, model_selection=1, min_detection_confidence=options.confidence)
+        build = partial(detection, model_selection=1, min_detection_confidence=_CONFIDENCE)
         version = f"mediapipe {_mediapipe().__version__} face_detection full range"
         super().__init__(version, _Graph(build, _process_solution))
-        self._faces = options.faces
 
     def boxes(self, image: Picture) -> tuple[FaceBox, ...]:
         """See FaceDetector."""
@@ -196,7 +198,7 @@ class _BlazeDetector(_Backend):
             box = Box(left, top, left + relative.width * width, top + relative.height * height)
             box = box.grown(left=-_DETECTOR_MARGIN, right=-_DETECTOR_MARGIN)
             found.append(FaceBox(box, float(detection.score[0]), _eye_tilt(detection.location_data, image)))
-        return tuple(sorted(found, key=lambda face: -face.box.area)[: self._faces])
+        return tuple(sorted(found, key=lambda face: -face.box.area)[:_DETECTED])
 
 
 def _eye_tilt(location: Native, image: Picture) -> float:
@@ -220,7 +222,7 @@ def _build_landmarker(model: Path, options: AnalyzerOptions) -> Native:
                 base_options=base_options(model_asset_path=str(model)),
                 running_mode=running,
                 num_faces=options.faces,
-                min_face_detection_confidence=options.confidence,
+                min_face_detection_confidence=_CONFIDENCE,
             )
         )
     except (RuntimeError, ValueError) as error:

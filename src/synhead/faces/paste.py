@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +14,7 @@ from synhead.faces.boxes import Box
 from synhead.faces.crops import Crop, lay_out
 from synhead.types import NDArray
 
-__all__ = ["Seam", "covered", "match_colours", "paste", "seam_mask"]
+__all__ = ["covered", "match_colours", "paste", "seam_mask"]
 
 RGB = UInt8[NDArray[np.uint8], "h w 3"]
 Square = UInt8[NDArray[np.uint8], "s s 3"]
@@ -29,19 +28,14 @@ _TOLERANCE = 20.0
 _LARGEST_CORRECTION = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seam:
-    """Shares of the crop's side. ``fade``: over which the square fades into the picture at the top and the sides;
-    ``fade_below``: at the bottom, where the chin is near; ``corner``: radius of the corners, wide so that shoulders,
-    which cross them, fade gently.
-    """
-
-    fade: float = 0.14
-    fade_below: float = 0.1
-    corner: float = 0.3
+# Shares of the crop's side.
+_FADE, _FADE_BELOW = 0.14, 0.1
+"""Over which the square fades into the picture at the top and the sides, and at the bottom, where the chin is near."""
+_CORNER = 0.3
+"""Radius of the corners, wide so that shoulders, which cross them, fade gently."""
 
 
-def paste(picture: RGB, square: Square, original: Square, crop: Crop, seam: Seam | None = None) -> None:
+def paste(picture: RGB, square: Square, original: Square, crop: Crop) -> None:
     """Lay an animated square over ``picture``, in place. ``original``: the same crop of the picture as it is.
 
     What lies outside the picture is left out; a side of the crop on or beyond the picture's edge is not faded.
@@ -51,7 +45,7 @@ def paste(picture: RGB, square: Square, original: Square, crop: Crop, seam: Seam
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
     place = Box(float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
-    mask = seam_mask(len(square), _open_sides(crop, width, height), seam or Seam())
+    mask = seam_mask(len(square), _open_sides(crop, width, height))
     matched = match_colours(square, original, mask)
     over = lay_out(matched, crop, place).astype(np.uint16)
     share = lay_out(mask, crop, place).astype(np.uint16)[..., None]
@@ -60,9 +54,7 @@ def paste(picture: RGB, square: Square, original: Square, crop: Crop, seam: Seam
 
 
 @lru_cache(maxsize=16)
-def seam_mask(
-    size: int, open_sides: tuple[float, float, float, float], seam: Seam
-) -> UInt8[NDArray[np.uint8], "{size} {size}"]:
+def seam_mask(size: int, open_sides: tuple[float, float, float, float]) -> UInt8[NDArray[np.uint8], "{size} {size}"]:
     """How much of the square is shown: 255 inside, falling smoothly to 0 at its border.
 
     ``open_sides``: for left, top, right and bottom 1 where the picture goes on behind the border, 0 where it ends
@@ -71,14 +63,14 @@ def seam_mask(
     place = (np.arange(size) + 0.5) / size
     left, top, right, bottom = open_sides
     # a side that is not open is moved out of the way, by more than fade and corner need
-    away = seam.corner + seam.fade
+    away = _CORNER + _FADE
     x = np.minimum(place + away * (1 - left), 1 - place + away * (1 - right))
     above, below = place + away * (1 - top), 1 - place + away * (1 - bottom)
-    y = np.minimum(above, below * (seam.fade / seam.fade_below))
+    y = np.minimum(above, below * (_FADE / _FADE_BELOW))
     # distance from the border of a square with round corners, positive inside
-    inset_x, inset_y = np.minimum(x - seam.corner, 0)[None], np.minimum(y - seam.corner, 0)[:, None]
-    distance = seam.corner - np.hypot(inset_x, inset_y)
-    share = np.clip(distance / seam.fade, 0, 1)
+    inset_x, inset_y = np.minimum(x - _CORNER, 0)[None], np.minimum(y - _CORNER, 0)[:, None]
+    distance = _CORNER - np.hypot(inset_x, inset_y)
+    share = np.clip(distance / _FADE, 0, 1)
     mask: NDArray[np.uint8] = np.rint(255 * share * share * (3 - 2 * share)).astype(np.uint8)
     mask.flags.writeable = False  # it is kept for the next frame
     return mask

@@ -15,6 +15,8 @@ __all__ = ["AnimationReport", "CropFact", "Spans", "StageSeconds", "spans", "sum
 Spans = tuple[tuple[int, int], ...]
 """Runs of frame indices, first and last both included."""
 
+SHOWN_RUNS = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSeconds:
@@ -93,9 +95,9 @@ def spans(frames: Sequence[int]) -> Spans:
     return tuple(runs)
 
 
-def summary(frames: Sequence[int], shown: int = 4) -> str:
+def summary(frames: Sequence[int]) -> str:
     """For people: "3-5, 9", and how many more runs there are."""
     runs = spans(frames)
-    texts = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:shown]]
-    more = f" and {len(runs) - shown} more runs" if len(runs) > shown else ""
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:SHOWN_RUNS]]
+    more = f" and {len(runs) - SHOWN_RUNS} more runs" if len(runs) > SHOWN_RUNS else ""
     return ", ".join(texts) + more

@@ -68,8 +68,8 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, *, ceiling: flo
 
 
 def last_layer_gradients(
-    hidden: Float[Tensor, "b c h w"], image_gradients: Sequence[Float[Tensor, "b 3 h w"]], *, kernel_size: int = 3
-) -> tuple[Float[Tensor, "3 c k k"], ...]:
+    hidden: Float[Tensor, "b c h w"], image_gradients: Sequence[Float[Tensor, "b 3 h w"]]
+) -> tuple[Float[Tensor, "3 c 3 3"], ...]:
     """Weight gradients of the decoder's last convolution from gradients of its output, one for each loss.
 
     The convolution I_g = conv(hidden) is linear, so a loss need not be back-propagated through the generator to know
@@ -77,6 +77,5 @@ def last_layer_gradients(
     ``hidden``, as output channels of one wider convolution. In the precision of ``hidden``, returned as float32.
     """
     stacked = torch.cat(list(image_gradients), dim=1).to(hidden.dtype)
-    shape = [stacked.shape[1], hidden.shape[1], kernel_size, kernel_size]
-    weight: Tensor = conv2d_weight(hidden, shape, stacked, padding=kernel_size // 2)
+    weight: Tensor = conv2d_weight(hidden, [stacked.shape[1], hidden.shape[1], 3, 3], stacked, padding=1)
     return tuple(weight.to(torch.promote_types(weight.dtype, torch.float32)).chunk(len(image_gradients)))

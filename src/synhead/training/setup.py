@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -172,8 +173,6 @@ def _validation(config: RunConfig, inputs: Inputs, share: Share, form: BatchForm
         return None
 
     def pairs() -> Iterator[ImagePair]:
-        for index, clip in enumerate(validation_clips(store, form=form)):
-            if index % share.world_size == share.rank:
-                yield clip.source, clip.driving
+        yield from islice(validation_clips(store, form=form), share.rank, None, share.world_size)
 
     return pairs
