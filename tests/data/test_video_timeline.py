@@ -3,44 +3,44 @@ from fractions import Fraction
 import pytest
 
 from synhead.data.prefetch import prefetch
-from synhead.data.timeline import Clock, common_time_base
+from synhead.data.timeline import Timestamps, common_time_base
 
 NTSC = Fraction(30000, 1001)
 MS = Fraction(1, 1000)
 
 
 def test_milliseconds_are_put_back_on_the_grid():
-    clock = Clock(MS, NTSC)
-    assert [clock.stamp(round(i / NTSC, 3)) for i in range(500)] == [i / NTSC for i in range(500)]
+    stamps = Timestamps(MS, NTSC)
+    assert [stamps.stamp(round(i / NTSC, 3)) for i in range(500)] == [i / NTSC for i in range(500)]
 
 
 def test_times_off_the_grid_stay():
-    clock = Clock(MS, NTSC)
+    stamps = Timestamps(MS, NTSC)
     times = [Fraction(0), Fraction(50, 1000), Fraction(83, 1000)]
-    assert [clock.stamp(t) for t in times] == times
+    assert [stamps.stamp(t) for t in times] == times
 
 
 def test_fine_timestamps_are_never_moved():
-    clock = Clock(Fraction(1, 30000), NTSC)
+    stamps = Timestamps(Fraction(1, 30000), NTSC)
     times = [Fraction(0), Fraction(1002, 30000), Fraction(2001, 30000)]
-    assert [clock.stamp(t) for t in times] == times
+    assert [stamps.stamp(t) for t in times] == times
 
 
 def test_missing_timestamps_follow_at_the_rate():
-    clock = Clock(MS, Fraction(25))
-    assert [clock.stamp(t) for t in (None, None, Fraction(1), None)] == [0, Fraction(1, 25), 1, Fraction(26, 25)]
+    stamps = Timestamps(MS, Fraction(25))
+    assert [stamps.stamp(t) for t in (None, None, Fraction(1), None)] == [0, Fraction(1, 25), 1, Fraction(26, 25)]
 
 
 def test_repeated_timestamps_grow_and_do_not_delay_the_rest():
-    clock = Clock(Fraction(1, 25), Fraction(25))
+    stamps = Timestamps(Fraction(1, 25), Fraction(25))
     tick = Fraction(1, 25)
-    assert [clock.stamp(t) for t in (0 * tick, tick, tick, 5 * tick)] == [0, tick, 2 * tick, 5 * tick]
+    assert [stamps.stamp(t) for t in (0 * tick, tick, tick, 5 * tick)] == [0, tick, 2 * tick, 5 * tick]
 
 
 def test_a_clock_that_jumps_back_is_carried_on():
-    clock = Clock(MS, Fraction(25))
+    stamps = Timestamps(MS, Fraction(25))
     times = [Fraction(10), Fraction(251, 25), Fraction(0), Fraction(1, 25)]
-    assert [clock.stamp(t) for t in times] == [Fraction(n, 25) for n in (250, 251, 252, 253)]
+    assert [stamps.stamp(t) for t in times] == [Fraction(n, 25) for n in (250, 251, 252, 253)]
 
 
 @pytest.mark.parametrize(

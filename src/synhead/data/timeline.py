@@ -9,7 +9,7 @@ MAX_TIMESCALE = 1_000_000
 DISCONTINUITY_S = 1
 
 
-class Clock:
+class Timestamps:
     """Turns the timestamps of decoded frames into strictly increasing seconds.
 
     Timestamps rounded to a coarse unit (Matroska: milliseconds) are put back on the grid of the frame rate, so that

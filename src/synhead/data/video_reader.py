@@ -17,7 +17,7 @@ from synhead.data.files import check_input
 from synhead.data.frame_colours import FrameColours
 from synhead.data.image import Fit, RgbImage, centre, fitted_size
 from synhead.data.orientation import orientation
-from synhead.data.timeline import Clock
+from synhead.data.timeline import Timestamps
 from synhead.data.track import Track
 from synhead.data.webp_animation import WebpAnimation, webp_facts
 
@@ -99,7 +99,7 @@ class VideoReader:
         except BaseException:
             self._source.close()
             raise
-        self._clock = Clock(self.info.time_base, self.info.rate)
+        self._timestamps = Timestamps(self.info.time_base, self.info.rate)
 
     def __enter__(self) -> VideoReader:
         return self
@@ -144,8 +144,8 @@ class VideoReader:
     def frame(self, picture: VideoFrame) -> Frame:
         """A decoded frame as upright RGB of the wanted size, with its place in time. Call it in order of time."""
         tick = picture.time_base or self.info.time_base
-        duration = self._clock.span(picture.duration * tick if picture.duration else None)
-        moment = self._clock.stamp(None if picture.pts is None else picture.pts * tick)
+        duration = self._timestamps.span(picture.duration * tick if picture.duration else None)
+        moment = self._timestamps.stamp(None if picture.pts is None else picture.pts * tick)
         return Frame(image=self._convert(picture), time=moment, duration=duration)
 
     def _describe(self, first: VideoFrame) -> VideoInfo:
