@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from synhead.geometry.tps import RandomWarp, draw
+from synhead.geometry.tps import draw
 from synhead.losses.keypoints import (
     equivariance_jacobian_loss,
     equivariance_value_loss,
@@ -90,7 +90,3 @@ def test_distance_sums_source_and_driving():
     expected = keypoint_distance_published(source.position) + keypoint_distance_published(driving.position)
     torch.testing.assert_close(keypoint_distance_loss(source, driving, "published"), expected)
     assert 0 < keypoint_distance_loss(source, driving, "hinge") < expected
-
-
-def test_shapes_of_the_parity_file_fit():
-    RandomWarp(affine=torch.zeros(2, 2, 3), bend=torch.zeros(2, 1, 25))

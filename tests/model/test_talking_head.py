@@ -104,7 +104,7 @@ def test_training_pass_gives_the_inference_image():
         low = model.decoder.head(model.decoder.hidden(model.decoder.trunk(animation.traces[0].compensated), None))
     assert torch.allclose(trained.animation.image, animation.image, atol=1e-5)
     assert torch.allclose(trained.low_resolution, low, atol=1e-5)
-    assert torch.allclose(model.last_layer(trained.last_hidden), animation.image, atol=1e-5)
+    assert torch.allclose(model.decoder.head(trained.last_hidden), animation.image, atol=1e-5)
 
 
 def training_gradients(config):
@@ -154,7 +154,7 @@ def test_where_nothing_is_drawn_the_warped_source_shows():
     expected = warp(x, grid, outside="border")
     torch.testing.assert_close(animation.image, expected)
     torch.testing.assert_close(trained.animation.image, expected)
-    torch.testing.assert_close(model.last_layer(drawn.last_hidden), drawn.animation.image)
+    torch.testing.assert_close(model.decoder.head(drawn.last_hidden), drawn.animation.image)
     assert trained.drawn.max() < 1e-6
     assert drawn.drawn.min() > 1 - 1e-6
 

@@ -71,7 +71,7 @@ class GeneratorObjective(nn.Module):
     ``total`` stands for them by the surrogate sum(I_g * g) with g that gradient, detached. Its derivative with
     respect to every parameter of the generator is that of the true total, and its value is the true total's.
     ``total.backward()`` thus starts at the images: neither VGG nor the discriminator is passed through a second time,
-    and their activations are freed before it starts. :meth:`reference_report` is the plain way.
+    and their activations are freed before it starts. A test compares it with the plain graph.
 
     To compile, compile the parts (``objective.perceptual.compile()``, the critic): this is their eager conductor.
     """
@@ -131,34 +131,6 @@ class GeneratorObjective(nn.Module):
                 pull, adversarial = self._adversarial_gradient(critic, image, driving_image, gradient, training_pass)
                 gradient, terms = gradient + pull, terms | adversarial
         return ImageGradients(gradient, low_gradient[0] if low_gradient else None, terms)
-
-    def reference_report(
-        self,
-        training_pass: TrainingPass,
-        driving_image: Float[Tensor, "b 3 H W"],
-        *,
-        warp: RandomWarp,
-        last_layer: nn.Conv2d,
-        critic: Critic | None = None,
-        points: FacePoints | None = None,
-    ) -> LossReport:
-        """The same total as one plain graph from the parameters to the loss; with adversarial terms if given a critic.
-
-        Slower and heavier: the adaptive weight is found by back-propagating to the weight of ``last_layer`` first.
-        The yardstick of :meth:`forward` in tests.
-        """
-        image, weights = training_pass.animation.image, self.config.weights
-        fine, low = self._reconstruction_terms(image, training_pass.low_resolution, driving_image, points)
-        terms = fine | low | self._direct_terms(training_pass, warp, points)
-        if critic is not None and weights.adversarial:
-            loss = generator_loss(critic(image))
-            losses = (sum(fine.values(), torch.zeros_like(loss)), loss)
-            pulls = [torch.autograd.grad(value, last_layer.weight, retain_graph=True)[0] for value in losses]
-            factor = adaptive_weight(*pulls, ceiling=weights.adversarial)
-            terms |= {"adversarial": factor * loss, "adversarial_weight": factor}
-        if critic is not None and weights.feature_matching:
-            terms["feature_matching"] = self._feature_matching(critic, image, driving_image)
-        return LossReport(total=_value(terms), terms=_detached(terms))
 
     def _reconstruction_terms(
         self, image: Tensor, low_resolution: Tensor | None, target: Tensor, points: FacePoints | None

@@ -87,11 +87,6 @@ class TalkingHead(nn.Module):
             appearance_codes=self.appearance_compensation.code(driving_part.driving_features()) if coded != 0 else (),
         )
 
-    @property
-    def last_layer(self) -> nn.Conv2d:
-        """The decoder's last convolution, against which the adversarial weight is balanced (spec C)."""
-        return self.decoder.head
-
     def motion_estimator_parameters(self) -> Iterator[nn.Parameter]:
         """Keypoint detector and coarse motion: the published "motion estimator" network."""
         yield from self.keypoint_detector.parameters()
