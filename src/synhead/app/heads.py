@@ -1,9 +1,11 @@
-"""HEAD wherever GET is answered: the same status and headers, and no body; files that a browser has are not sent."""
+"""Files as answers, and HEAD wherever GET is answered: the same status and headers, and no body."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from anyio import to_thread
 from fastapi import Response
@@ -11,7 +13,7 @@ from fastapi.responses import FileResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Heads", "StoredFile"]
+__all__ = ["Heads", "StoredFile", "sender"]
 
 _MARK = "synhead.head"
 
@@ -53,3 +55,12 @@ class StoredFile(FileResponse):
             return False
         listed = [tag.strip().removeprefix("W/") for tag in tags.split(",")]
         return self.headers["etag"] in listed or "*" in listed
+
+
+def sender(path: Path, headers: Mapping[str, str]) -> Callable[[], Response]:
+    """A handler that sends a file of ours. It has no parameters: the browser has no say in which file it gets."""
+
+    def send() -> Response:
+        return FileResponse(path, headers=headers)
+
+    return send

@@ -9,10 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
 import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from synhead.data.files import replacing_folder
 from synhead.data.records import Clip, Skipped, frame_paths
 from synhead.data.sampling import ClipTable
 from synhead.data.store import FrameStore, Progress, build_store
@@ -86,9 +84,7 @@ def save_store(store: FrameStore, folder: Path) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    partial.mkdir(parents=True)
-    try:
+    with replacing_folder(folder) as partial:
         np.save(partial / _FRAMES, store.frames.cpu().numpy())
         index = {
             "version": _VERSION,
@@ -100,10 +96,6 @@ def save_store(store: FrameStore, folder: Path) -> None:
             "skipped": [[skip.name, skip.reason] for skip in store.skipped],
         }
         (partial / _INDEX).write_text(json.dumps(index))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)  # noqa: PTH105  (says that it replaces)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def load_store(folder: Path) -> FrameStore | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal
 
-from synhead.config import ConfigError
+from synhead.config import require
 
 __all__ = ["KeypointDistanceName", "LossConfig", "LossWeights", "PerceptualName"]
 
@@ -44,9 +44,8 @@ class LossWeights:
     regions: float = 0.0
 
     def __post_init__(self) -> None:
-        for entry in fields(self):
-            if not getattr(self, entry.name) >= 0:
-                raise ConfigError(f"losses.weights.{entry.name} must not be negative: use 0 to switch the term off")
+        for name, weight in vars(self).items():
+            require(weight >= 0, f"losses.weights.{name} must not be negative: use 0 to switch the term off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +73,14 @@ class LossConfig:
     weights: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self) -> None:
-        if not self.perceptual_factors or min(self.perceptual_factors) < 1:
-            raise ConfigError("losses.perceptual_factors: whole numbers from 1; perceptual=none switches the term off")
-        if not 0 < self.appearance_share <= 1:
-            raise ConfigError("losses.appearance_share must be above 0 and at most 1; the weight 0 switches a term off")
-        if not 0 <= self.exposure_spread <= 1:
-            raise ConfigError("losses.exposure_spread must be between 0 and 1, such as 0.2; 0 switches it off")
-        if self.adversarial_start < 0:
-            raise ConfigError("losses.adversarial_start must not be negative: use 0 to start at the first iteration")
+        factors = self.perceptual_factors and min(self.perceptual_factors) >= 1
+        require(factors, "losses.perceptual_factors: whole numbers from 1; perceptual=none switches the term off")
+        share = 0 < self.appearance_share <= 1
+        require(share, "losses.appearance_share must be above 0 and at most 1; the weight 0 switches a term off")
+        spread = 0 <= self.exposure_spread <= 1
+        require(spread, "losses.exposure_spread must be between 0 and 1, such as 0.2; 0 switches it off")
+        start = self.adversarial_start >= 0
+        require(start, "losses.adversarial_start must not be negative: use 0 to start at the first iteration")
 
     @property
     def needs_landmarks(self) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastapi import APIRouter, Response, WebSocket
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, WebSocket
 
+from synhead.app.heads import sender
 from synhead.app.live.conversation import Studio, converse
 from synhead.app.live.limits import LiveLimits
 from synhead.inference.animator import Animator
@@ -59,19 +59,12 @@ def live_router(
     )
     router = APIRouter()
     for path, name in _FILES.items():
-        router.add_api_route(PAGE + path, _sender(PAGE_FOLDER / name), include_in_schema=False, response_model=None)
+        router.add_api_route(
+            PAGE + path, sender(PAGE_FOLDER / name, _HEADERS), include_in_schema=False, response_model=None
+        )
 
     @router.websocket(SOCKET)
     async def live(websocket: WebSocket) -> None:
         await converse(websocket, studio)
 
     return router
-
-
-def _sender(path: Path) -> Callable[[], Response]:
-    """A handler without parameters: the browser has no say in which file it gets."""
-
-    def send() -> Response:
-        return FileResponse(path, headers=_HEADERS)
-
-    return send

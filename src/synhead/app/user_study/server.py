@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from synhead.app.bodies import SmallBodies
-from synhead.app.heads import Heads, StoredFile
+from synhead.app.heads import Heads, StoredFile, sender
 from synhead.app.hosts import LOCAL_HOSTS, KnownHosts
 from synhead.app.user_study.codes import new_code, respelled
 from synhead.app.user_study.material import IMAGE_TYPES, MEDIA_TYPES, Material
@@ -106,16 +106,9 @@ def _as_stored(storage: Storage, typed: str) -> str:
 
 def _add_page(web: FastAPI) -> None:
     for path, name in _FILES.items():
-        web.add_api_route(f"/{path}", _sender(PAGE_FOLDER / name), methods=["GET"], response_model=None)
-
-
-def _sender(path: Path) -> Callable[[], Response]:
-    """A handler without parameters: the browser has no say in which file it gets."""
-
-    def send() -> Response:
-        return FileResponse(path, headers={"Cache-Control": "no-cache"})
-
-    return send
+        web.add_api_route(
+            f"/{path}", sender(PAGE_FOLDER / name, {"Cache-Control": "no-cache"}), methods=["GET"], response_model=None
+        )
 
 
 def _add_media(web: FastAPI, study: Study) -> None:
