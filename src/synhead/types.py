@@ -29,6 +29,7 @@ __all__ = [
     "Animation",
     "CoarseMotion",
     "CodeMemory",
+    "FacePoint",
     "Keypoints",
     "Motion",
     "MotionCoding",

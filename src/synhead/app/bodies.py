@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["SmallBodies"]
-
 MOST_BYTES = 65_536
 
 

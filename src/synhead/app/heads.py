@@ -13,8 +13,6 @@ from fastapi.responses import FileResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Heads", "StoredFile", "sender"]
-
 _MARK = "synhead.head"
 
 

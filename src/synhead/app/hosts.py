@@ -8,8 +8,6 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["LOCAL", "LOCAL_HOSTS", "KnownHosts", "address", "host_name", "served_hosts"]
-
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Where to listen so that nobody but this machine comes."""
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 PORT_TROUBLE = (errno.EADDRINUSE, errno.EACCES)
 
-__all__ = ["listen", "serve_until_stopped"]
-
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; port 0 takes any that is free. Raises ConfigError."""

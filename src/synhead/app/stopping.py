@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["EXIT_INTERRUPTED", "Terminated", "exit_code", "interruption_behind", "stopped_by_signals"]
-
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 _SAME_S = 5.0

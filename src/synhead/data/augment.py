@@ -19,8 +19,6 @@ from synhead.data.config import ColourJitter, CropJitter, DataConfig
 from synhead.data.draws import Draw
 from synhead.types import NDArray
 
-__all__ = ["AugmentPlan", "augment", "colour_matrices", "crop_matrices", "plan_augmentation", "to_image"]
-
 Uniforms = Float64[NDArray[np.float64], "b draws"]
 
 _LUMA = np.array([0.299, 0.587, 0.114])

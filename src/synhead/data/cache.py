@@ -22,8 +22,6 @@ from synhead.data.records import Clip, Skipped, frame_paths
 from synhead.data.sampling import ClipTable
 from synhead.data.store import FrameStore, Progress, build_store
 
-__all__ = ["fingerprint", "load_store", "open_store", "save_store"]
-
 _VERSION = 2
 """Of what is kept: frames of HDR videos were once not brought to sRGB, and turned videos lay on their side."""
 _FRAMES, _INDEX = "frames.npy", "clips.json"

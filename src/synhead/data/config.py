@@ -7,8 +7,6 @@ from typing import Literal
 
 from synhead.config import require
 
-__all__ = ["ColourJitter", "CropJitter", "DataConfig", "Placement", "SamplingMode"]
-
 SamplingMode = Literal["reference", "balanced"]
 Placement = Literal["auto", "device", "host", "stream"]
 

@@ -20,8 +20,6 @@ from synhead.data.shards import is_shard_pattern, list_shards
 from synhead.data.store import FrameStore, Progress, estimate_bytes
 from synhead.data.streaming import ShardSampler, StreamSampler
 
-__all__ = ["LoadOptions", "load_validation", "open_pairs"]
-
 _log = logging.getLogger(__name__)
 
 

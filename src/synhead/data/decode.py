@@ -18,8 +18,6 @@ from synhead.data.orientation import orientation
 from synhead.data.records import Clip, DataError, frame_paths
 from synhead.types import NDArray
 
-__all__ = ["CLIP_ERRORS", "count_frames", "decode_clip", "decode_frames"]
-
 Frames = UInt8[NDArray[np.uint8], "n h w 3"]
 CLIP_ERRORS = (DataError, av.error.FFmpegError, OSError, ValueError)
 """What an unreadable clip raises (Pillow's and PyAV's errors among them)."""

@@ -13,8 +13,6 @@ from jaxtyping import Float64, UInt64
 
 from synhead.types import NDArray
 
-__all__ = ["Draw", "sample_indices", "uniforms"]
-
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 _FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))

@@ -21,8 +21,6 @@ from synhead.data.records import DataError
 from synhead.data.store import FrameStore
 from synhead.types import FacePoint, NDArray
 
-__all__ = ["MESH", "load_points", "move_points", "save_points"]
-
 
 def _other_side(name: str) -> str:
     """The name that a point has in a mirrored picture."""

@@ -14,8 +14,6 @@ from synhead.data.image import RgbImage
 from synhead.data.tone_mapping import HDR_TRANSFERS, hdr_to_srgb
 from synhead.data.transparency import has_alpha, on_white
 
-__all__ = ["FrameColours", "is_transparent", "transfer_of"]
-
 UNSPECIFIED_TRANSFER = 2
 UNSPECIFIED_COLOURS, BT2020_COLOURS = 2, 9
 HD_HEIGHT_PX = 720

@@ -23,16 +23,6 @@ from synhead.data.sampling import choose_frames, clip_chooser
 from synhead.data.store import FrameStore
 from synhead.types import NDArray
 
-__all__ = [
-    "BatchFormat",
-    "PairBatch",
-    "PairSampler",
-    "PairSource",
-    "Share",
-    "make_pairs",
-    "validation_clips",
-]
-
 _log = logging.getLogger(__name__)
 
 

@@ -12,20 +12,6 @@ from typing import Literal
 
 from synhead.data.errors import MediaError
 
-__all__ = [
-    "Clip",
-    "ClipSet",
-    "DataError",
-    "Layout",
-    "Skipped",
-    "clip_from_record",
-    "flat_name",
-    "frame_paths",
-    "identity",
-    "named_apart",
-    "natural_order",
-]
-
 Layout = Literal["voxceleb", "folder", "shards"]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})

@@ -14,16 +14,6 @@ from synhead.data.draws import Draw
 from synhead.data.records import Clip, DataError
 from synhead.types import NDArray
 
-__all__ = [
-    "BalancedChooser",
-    "ClipChooser",
-    "ClipTable",
-    "FramePair",
-    "ReferenceChooser",
-    "choose_frames",
-    "clip_chooser",
-]
-
 Uniforms = Float64[NDArray[np.float64], "b draws"]
 
 PASSES_PER_EPOCH = 100

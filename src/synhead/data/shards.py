@@ -29,8 +29,6 @@ from synhead.data.records import (
     named_apart,
 )
 
-__all__ = ["expand_braces", "is_shard_pattern", "list_shards", "read_shards", "stream_shard"]
-
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _TIMEOUT_S = 60.0

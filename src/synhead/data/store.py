@@ -18,8 +18,6 @@ from synhead.data.records import Clip, DataError, Skipped
 from synhead.data.sampling import ClipTable
 from synhead.types import NDArray
 
-__all__ = ["FrameStore", "Progress", "build_store", "estimate_bytes"]
-
 Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all)."""
 

@@ -30,8 +30,6 @@ from synhead.data.sampling import ClipTable, choose_frames, clip_chooser
 from synhead.data.shards import stream_shard
 from synhead.types import NDArray
 
-__all__ = ["ShardSampler", "StreamSampler"]
-
 _log = logging.getLogger(__name__)
 
 SourceT = TypeVar("SourceT", Clip, str)

@@ -9,8 +9,6 @@ from jaxtyping import Float32, UInt8, UInt16
 
 from synhead.types import NDArray
 
-__all__ = ["HDR_TRANSFERS", "hdr_to_srgb"]
-
 PQ, HLG = 16, 18
 HDR_TRANSFERS = frozenset({PQ, HLG})
 """Transfer characteristics by the numbers of ITU-T H.273."""

@@ -18,8 +18,6 @@ from synhead.data.errors import MediaError
 from synhead.data.frame_colours import is_transparent, transfer_of
 from synhead.data.image import check_size
 
-__all__ = ["Track", "picture_tracks"]
-
 log = logging.getLogger(__name__)
 
 DEFAULT_RATE = Fraction(25)

@@ -6,8 +6,6 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-__all__ = ["has_alpha", "on_white"]
-
 OPAQUE = 255
 
 

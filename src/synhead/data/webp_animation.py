@@ -17,8 +17,6 @@ from PIL import Image
 from synhead.data.errors import MediaError
 from synhead.data.image import check_size, opaque_srgb
 
-__all__ = ["WebpAnimation", "WebpFacts", "webp_facts"]
-
 log = logging.getLogger(__name__)
 
 TICK = Fraction(1, 1000)

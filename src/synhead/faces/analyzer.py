@@ -13,8 +13,6 @@ from synhead.faces.boxes import Box
 from synhead.faces.pose import HeadPose
 from synhead.types import NDArray
 
-__all__ = ["AnalyzerOptions", "FaceAnalyzer", "FaceBox", "FaceDetector", "FaceError", "FaceLandmarks", "Mode"]
-
 Mode = Literal["image", "video"]
 """``image``: each picture alone, results do not depend on order. ``video``: tracks from frame to frame, faster."""
 

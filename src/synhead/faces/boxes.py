@@ -12,18 +12,6 @@ from PIL import Image
 
 from synhead.types import NDArray
 
-__all__ = [
-    "Box",
-    "SquareCrop",
-    "bounding_box",
-    "contains",
-    "crop_square",
-    "intersection_over_union",
-    "padded_region",
-    "union",
-    "whole_picture",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Box:

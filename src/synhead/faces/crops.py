@@ -16,8 +16,6 @@ from PIL import Image
 from synhead.faces.boxes import Box, SquareCrop, bounding_box, contains, crop_square, padded_region
 from synhead.types import NDArray
 
-__all__ = ["Crop", "centred_crop", "extract", "lay_out"]
-
 LARGEST_PX = 8192
 """A square wider than this, and than its picture, is cut from a smaller copy: its repeated edges would fill memory."""
 _COPIED = 8

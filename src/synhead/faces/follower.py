@@ -17,8 +17,6 @@ from synhead.faces.locate import look_at
 from synhead.faces.tracking import crop_for, held_still, same_face
 from synhead.types import NDArray
 
-__all__ = ["FaceFollower", "Following"]
-
 _GLIMPSE_PX = 16
 _CHANGE_LEVELS = 6.0
 """Of 255, on average over a face's box; noise of a camera is far below at this size."""

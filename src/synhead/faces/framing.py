@@ -18,8 +18,6 @@ from synhead.faces.steady import CropPath, Movement, Steadiness, constant_path, 
 from synhead.faces.tracking import crop_for
 from synhead.types import NDArray
 
-__all__ = ["FramedPhoto", "FramedVideo", "Framing", "frame_photo", "frame_video"]
-
 CropMode = Literal["auto", "center", "box"]
 MAX_SCALE = 4.0
 MAX_PX = 1_000_000

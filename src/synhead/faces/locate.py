@@ -15,8 +15,6 @@ from synhead.faces.boxes import Box, intersection_over_union
 from synhead.faces.selection import left_to_right
 from synhead.types import NDArray
 
-__all__ = ["locate_faces", "look_at", "thumbnail"]
-
 RGB = UInt8[NDArray[np.uint8], "_ _ 3"]
 
 _LOOK_PX = 640

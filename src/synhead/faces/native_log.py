@@ -8,8 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["silence_by_environment", "silenced"]
-
 _LOCK = threading.RLock()
 
 

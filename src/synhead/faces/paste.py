@@ -14,8 +14,6 @@ from synhead.faces.boxes import Box
 from synhead.faces.crops import Crop, lay_out
 from synhead.types import NDArray
 
-__all__ = ["covered", "match_colours", "paste", "seam_mask"]
-
 RGB = UInt8[NDArray[np.uint8], "h w 3"]
 Square = UInt8[NDArray[np.uint8], "s s 3"]
 

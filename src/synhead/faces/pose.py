@@ -11,8 +11,6 @@ from jaxtyping import Float
 
 from synhead.types import NDArray
 
-__all__ = ["HeadPose", "head_pose", "pose_difference_deg"]
-
 REFERENCE_POINTS = (
     *(33, 263, 133, 362, 127, 356, 234, 454, 54, 284, 129, 358, 50, 280),
     *(10, 151, 9, 168, 6, 197, 195, 5, 4, 1),

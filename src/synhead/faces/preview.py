@@ -12,8 +12,6 @@ from synhead.faces.analyzer import FaceBox
 from synhead.faces.crops import Crop
 from synhead.types import NDArray
 
-__all__ = ["draw_preview"]
-
 _FACE = (255, 196, 0)
 _CROP = (0, 224, 96)
 _INK = (0, 0, 0)

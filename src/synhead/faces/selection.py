@@ -8,8 +8,6 @@ from typing import Literal
 
 from synhead.faces.analyzer import FaceBox, FaceError
 
-__all__ = ["FaceChoice", "left_to_right"]
-
 Policy = Literal["all", "largest", "leftmost", "index"]
 _WORDS: tuple[Policy, ...] = ("all", "largest", "leftmost")
 

@@ -16,8 +16,6 @@ from synhead.faces.selection import FaceChoice
 from synhead.faces.tracking import Track, same_face
 from synhead.types import NDArray
 
-__all__ = ["FaceScanner", "Followed", "Sightings", "follow"]
-
 Picture = Callable[[], UInt8[NDArray[np.uint8], "h w 3"]]
 """A frame, converted only if it is looked at."""
 

@@ -15,8 +15,6 @@ from synhead.faces.sightings import Followed
 from synhead.faces.tracking import Track, crop_around, crop_for, held_still
 from synhead.types import NDArray
 
-__all__ = ["CropPath", "Steadiness", "constant_path", "crop_path", "smooth_path"]
-
 Movement = Literal["auto", "fixed", "follow"]
 Path = Float[NDArray[Any], "n 3"]
 """Centre x, centre y and side of a crop at each frame, in pixels."""

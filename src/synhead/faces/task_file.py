@@ -16,8 +16,6 @@ from synhead.faces.analyzer import FaceError
 from synhead.weights.errors import CheckpointError
 from synhead.weights.hub import verify_sha256
 
-__all__ = ["LANDMARKER", "WEIGHTS_VARIABLE", "TaskFile", "cache_folder", "fetch_task_file", "find_task_file"]
-
 WEIGHTS_VARIABLE = "SYNHEAD_WEIGHTS"
 CACHE_VARIABLE = "SYNHEAD_CACHE"
 TASK_FILES = ("face_landmarker.task", "face_landmarker_v2.task", "face_landmarker_v2_with_blendshapes.task")

@@ -19,8 +19,6 @@ from synhead.faces.boxes import Box, SquareCrop, intersection_over_union, union
 from synhead.faces.crops import Crop
 from synhead.types import NDArray
 
-__all__ = ["Track", "Tracker", "crop_around", "crop_for", "held_still", "same_face", "square_crop"]
-
 _ABOVE, _BELOW, _BESIDE = 0.33, 0.145, 0.145
 """Room around the union of face boxes (hairline to chin) as shares of its height; beside it at least so much."""
 

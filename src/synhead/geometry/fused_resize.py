@@ -18,8 +18,6 @@ from torch import Tensor
 
 from synhead.geometry.fused_warp import merged
 
-__all__ = ["FusedMerge", "FusedResize"]
-
 _TILE = 2048
 
 

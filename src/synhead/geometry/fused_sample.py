@@ -17,8 +17,6 @@ from torch import Tensor
 
 from synhead.geometry.fused_warp import corner, parted
 
-__all__ = ["FusedSample"]
-
 _TILE = 2048
 
 

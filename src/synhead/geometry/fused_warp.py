@@ -15,8 +15,6 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["corner", "fused_warp", "merged", "parted"]
-
 _TILE = 2048
 
 

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from synhead.geometry.grid import coordinate_grid
 
-__all__ = ["RandomWarp", "draw"]
-
 _LOG_OFFSET = 1e-6
 
 

@@ -9,8 +9,6 @@ from importlib.util import find_spec
 
 import torch
 
-__all__ = ["has_triton", "rectifies", "takes_kernels"]
-
 
 @cache
 def has_triton() -> bool:

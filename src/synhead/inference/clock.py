@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-__all__ = ["Clock", "Looking", "Stage"]
-
 Stage = Literal["decode", "faces", "model", "paste", "encode", "waiting"]
 
 Looking = Callable[[str, int, int | None], None]

@@ -14,8 +14,6 @@ from synhead.faces.paste import covered, paste
 from synhead.inference.sources import reduced, reduction
 from synhead.provenance.label import Label
 
-__all__ = ["Composition", "Layout", "Step"]
-
 
 @dataclass(frozen=True, slots=True)
 class Step:

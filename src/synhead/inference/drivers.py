@@ -17,8 +17,6 @@ from synhead.inference.footage import Footage, Shown
 from synhead.inference.template import MotionTemplate
 from synhead.types import Keypoints
 
-__all__ = ["Move", "Moves", "TemplateDriver", "VideoDriver", "timed"]
-
 
 @dataclass(frozen=True, slots=True)
 class Move:

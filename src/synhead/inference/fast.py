@@ -23,8 +23,6 @@ from synhead.model.talking_head import TalkingHead
 from synhead.nn.native import Kernels
 from synhead.types import Keypoints, SourceFeatures
 
-__all__ = ["FastEngine", "can_compile"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -21,8 +21,6 @@ from synhead.faces.sightings import FaceScanner, Sightings
 from synhead.inference.clock import Clock
 from synhead.inference.report import summary
 
-__all__ = ["Footage", "Shape", "Shown", "detector_if_there", "faceless_warnings", "framed_footage"]
-
 LOOK_EVERY = 5
 """Frames between two looks for faces; a gap in which a face is lost is looked at frame by frame."""
 

@@ -13,8 +13,6 @@ from synhead.inference.retargeting import Strengths
 from synhead.provenance.errors import ProvenanceError
 from synhead.provenance.label import check_text
 
-__all__ = ["AnimationJob", "OutputOptions"]
-
 Paste = Literal["auto", "always", "never"]
 AudioFrom = Literal["driver", "source", "none"]
 

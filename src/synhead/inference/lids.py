@@ -12,8 +12,6 @@ from torch import Tensor
 
 from synhead.types import FacePoint, Keypoints
 
-__all__ = ["LIDS", "move_lids"]
-
 LIDS = (
     (FacePoint.LEFT_UPPER_LID, FacePoint.LEFT_LOWER_LID),
     (FacePoint.RIGHT_UPPER_LID, FacePoint.RIGHT_LOWER_LID),

@@ -16,8 +16,6 @@ from synhead.nn.native_attention import NativeAttention
 from synhead.nn.native_blocks import NativeConv2d, NativeResBlock, PointwiseConv2d
 from synhead.nn.replacing import replace_children
 
-__all__ = ["use_kernels"]
-
 
 class NativeModulation(nn.Module):
     """SFT with its weight folded into the last convolutions: x * (1 + w * scale) + w * shift."""

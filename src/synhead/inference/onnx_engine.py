@@ -21,8 +21,6 @@ from synhead.types import Keypoints, NDArray, SourceFeatures
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["OnnxEngine"]
-
 
 class OnnxEngine(EagerEngine):
     """``path``: an export of this very model. On the CPU, in float32; raises ConfigError for a model on a GPU, and for

@@ -18,9 +18,6 @@ from synhead.inference.drivers import Moves, TemplateDriver, VideoDriver
 from synhead.inference.face_shape import Openings, openings
 from synhead.inference.retargeting import FaceMeasure, Response, ResponseFit, Strengths, retarget
 
-__all__ = ["NO_OPENINGS", "Measured", "measure", "retargeted"]
-
-
 NO_OPENINGS = "a template shows no mouth and no eyes: leave --mouth and --eyes at 1, or give its clip"
 
 

@@ -28,8 +28,6 @@ from synhead.nn.native_blocks import PointwiseConv2d
 from synhead.nn.replacing import replace_children
 from synhead.types import CodeMemory
 
-__all__ = ["CodeMemories", "fold", "prepare", "project_codes"]
-
 _WIDE = 64  # thinner models spend little in large convolutions, and lose more to Winograd's layout than they gain
 
 

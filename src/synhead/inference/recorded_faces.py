@@ -17,8 +17,6 @@ from synhead.faces.pose import HeadPose
 from synhead.inference.face_shape import POINT_STEP, POINTS, FaceShape, Openings, face_shape
 from synhead.types import NDArray
 
-__all__ = ["MEASURES", "FaceRecorder", "RecordedFaces"]
-
 MEASURES = 5
 """Mouth, eyes, yaw, pitch, roll."""
 _UNKNOWN = (math.nan,) * MEASURES

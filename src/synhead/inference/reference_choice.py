@@ -20,8 +20,6 @@ from synhead.inference.reference import describe, find_recorded, find_reference
 from synhead.inference.scene import Scene
 from synhead.types import Keypoints
 
-__all__ = ["Reference", "choose_reference"]
-
 FIRST = "driver frame 0, the first"
 _NO_SHAPES = (
     "the template holds no face shapes, so no best driving frame can be found; name one with --reference INDEX, or "

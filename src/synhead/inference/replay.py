@@ -9,8 +9,6 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-__all__ = ["Replayed", "batch_to_run", "fill_up"]
-
 _WARM_UP = 2  # kernels are compiled and chosen before anything is recorded
 
 Function = Callable[..., tuple[Tensor, ...]]

@@ -10,8 +10,6 @@ from fractions import Fraction
 from synhead.data.audio import AudioMode
 from synhead.faces.crops import Crop
 
-__all__ = ["AnimationReport", "CropFact", "Spans", "StageSeconds", "spans", "summary"]
-
 Spans = tuple[tuple[int, int], ...]
 """Runs of frame indices, first and last both included."""
 

@@ -27,8 +27,6 @@ from synhead.inference.sources import Photo, is_larger, open_source, reduction
 from synhead.inference.template import MotionTemplate
 from synhead.inference.template_file import is_template, read_template
 
-__all__ = ["Scene", "open_scene"]
-
 PLAYABLE_PX = (4096, 2304)
 """What hardware decoders of H.264 show at most."""
 SILENT = "the portrait is a photo, which has no sound: leave --audio source out for the driver's"

@@ -18,8 +18,6 @@ from synhead.faces.framing import FramedPhoto, Framing, frame_photo
 from synhead.inference.clock import Clock
 from synhead.inference.footage import Footage, Shape, framed_footage
 
-__all__ = ["Photo", "is_larger", "open_source", "reduced", "reduction"]
-
 COVERED = 0.05
 """A picture that reaches beyond the crop by less than this share of the crop's side is not larger than it."""
 

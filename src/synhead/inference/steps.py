@@ -20,8 +20,6 @@ from synhead.inference.smoothing import smooth
 from synhead.inference.sources import Photo
 from synhead.types import Keypoints
 
-__all__ = ["footage_steps", "photo_steps"]
-
 
 def photo_steps(animator: Animator, photo: Photo, driving: Iterable[Moves], origin: Keypoints | None) -> Iterator[Step]:
     """Every face of a photograph moves as the one driver does: his keypoints are found once for all of them."""

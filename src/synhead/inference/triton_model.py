@@ -38,8 +38,6 @@ from synhead.nn.triton_conv import convolve_narrow, is_narrow, modulate_narrow, 
 from synhead.nn.triton_kernels import add_table, modulate
 from synhead.nn.triton_retrieval import TritonRetrievalLayer
 
-__all__ = ["use_triton"]
-
 
 class TritonFusion(nn.Module):
     """``Fusion``: scale, shift and the added feature meet in one pass."""

@@ -12,17 +12,6 @@ from torch.nn.grad import conv2d_weight
 
 from synhead.losses.image import mean
 
-__all__ = [
-    "DiscriminatorLosses",
-    "adaptive_weight",
-    "discriminator_fake_loss",
-    "discriminator_losses",
-    "discriminator_real_loss",
-    "feature_matching_loss",
-    "generator_loss",
-    "last_layer_gradients",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class DiscriminatorLosses:

@@ -12,8 +12,6 @@ from synhead.geometry.grid import pixels_per_unit
 from synhead.losses.image import mean
 from synhead.types import MotionCoding, Quantized
 
-__all__ = ["code_loss", "motion_reconstruction_loss"]
-
 
 def code_loss(codes: Sequence[Quantized]) -> Float[Tensor, ""]:
     """Sum over scales of the quantiser's loss (spec B.8). Raises ValueError without any scale."""

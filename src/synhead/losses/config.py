@@ -8,8 +8,6 @@ from typing import Literal
 
 from synhead.config import require
 
-__all__ = ["KeypointDistanceName", "LossConfig", "LossWeights", "PerceptualName"]
-
 PerceptualName = Literal["vgg19", "vgg19-torchvision", "vgg19-random", "local", "none"]
 KeypointDistanceName = Literal["published", "hinge"]
 

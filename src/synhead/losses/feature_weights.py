@@ -17,8 +17,6 @@ from synhead.losses.config import PerceptualName
 from synhead.losses.features import VGG19, PerceptualWeightsError, TrunkConfig, TrunkFeatures, random_trunk
 from synhead.weights.hub import file_sha256
 
-__all__ = ["build_extractor", "load_trunk", "load_vgg19", "save_trunk"]
-
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_URL = f"https://download.pytorch.org/models/{VGG19_FILE}"
 WEIGHTS_VARIABLE = "SYNHEAD_WEIGHTS"

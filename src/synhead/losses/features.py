@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from synhead.config import ConfigError, UserError
 from synhead.nn.conv import compared, normalized, rectified
 
-__all__ = ["VGG19", "FeatureExtractor", "PerceptualWeightsError", "TrunkConfig", "TrunkFeatures", "random_trunk"]
-
 
 class PerceptualWeightsError(UserError, ValueError):
     """Weights of the perceptual network are missing or unusable; the message is one line with the remedy."""

@@ -13,8 +13,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["filter_image"]
-
 
 def filter_image(
     image: Float[Tensor, "b c h w"], line: tuple[float, ...], *, stride: int = 1, reflect: bool = False

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["mean", "pixel_loss"]
-
 
 def mean(value: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """E[.] over all elements, summed in float32 at least."""

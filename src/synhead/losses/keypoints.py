@@ -13,14 +13,6 @@ from synhead.losses.config import KeypointDistanceName
 from synhead.losses.image import mean
 from synhead.types import Keypoints
 
-__all__ = [
-    "equivariance_jacobian_loss",
-    "equivariance_value_loss",
-    "keypoint_distance_hinge_loss",
-    "keypoint_distance_loss",
-    "keypoint_distance_published",
-]
-
 MINIMUM_DISTANCE = 0.2
 
 

@@ -21,8 +21,6 @@ from synhead.losses.regions import FacePoints, face_regions, landmark_flow_loss,
 from synhead.losses.structure import laplacian_loss, ms_ssim_loss
 from synhead.types import TrainingPass
 
-__all__ = ["Critic", "GeneratorObjective", "ImageGradients", "LossReport"]
-
 Terms = dict[str, Tensor]
 
 

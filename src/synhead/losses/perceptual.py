@@ -17,8 +17,6 @@ from synhead.losses.filters import filter_image
 from synhead.nn.blocks import antialias_kernel
 from synhead.nn.conv import halved_once
 
-__all__ = ["PerceptualLoss", "build_perceptual"]
-
 
 class PerceptualLoss(nn.Module):
     """Sum over scales 1, 1/2, 1/4, 1/8 and layers l of E[|phi_l(I) - sg phi_l(I_d)|]; 20 means with VGG19.

@@ -15,8 +15,6 @@ from synhead.geometry.precision import full_precision, upcast
 from synhead.losses.image import mean
 from synhead.types import FacePoint, Keypoints, Motion
 
-__all__ = ["FacePoints", "face_regions", "landmark_flow_loss", "landmark_loss", "opening_loss"]
-
 _MOUTH = [FacePoint.UPPER_LIP, FacePoint.LOWER_LIP, FacePoint.MOUTH_LEFT, FacePoint.MOUTH_RIGHT]
 _LEFT_EYE = [FacePoint.LEFT_UPPER_LID, FacePoint.LEFT_LOWER_LID, FacePoint.LEFT_EYE_CORNER]
 _RIGHT_EYE = [FacePoint.RIGHT_UPPER_LID, FacePoint.RIGHT_LOWER_LID, FacePoint.RIGHT_EYE_CORNER]

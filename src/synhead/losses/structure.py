@@ -14,8 +14,6 @@ from synhead.geometry.precision import full_precision, upcast
 from synhead.losses.filters import filter_image
 from synhead.losses.image import mean
 
-__all__ = ["MS_SSIM_EXPONENTS", "laplacian_loss", "ms_ssim", "ms_ssim_loss"]
-
 MS_SSIM_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _RADIUS = 5
 _SIGMA = 1.5

@@ -16,9 +16,6 @@ from synhead.geometry.precision import HALF, autocast_dtype
 from synhead.geometry.triton_there import takes_kernels
 from synhead.nn.parts import first_channels
 
-__all__ = ["Activation", "Conv2d", "activate", "activated", "add_bias", "compared", "convolve", "half_kernels"]
-__all__ += ["halved_once", "normalized", "rectified", "training_kernels", "unbiased"]
-
 Activation = Literal["none", "relu", "leaky"]
 
 _EIGHT = 8  # values of half precision in sixteen bytes

@@ -19,8 +19,6 @@ from torch import Tensor
 
 from synhead.nn.triton_attention import LOG2E, attend_narrow, load_rows, store_rows
 
-__all__ = ["NarrowAttention"]
-
 # Queries and keys a tile, warps, stages of the pipeline. Not measured: chosen by what the compiler says of registers
 # for an H200, so that two programs or more of eight warps share a processor, for exponentials take most of the time.
 _QUERY_TILES = (128, 64, 8, 2)

@@ -17,8 +17,6 @@ from torch import Tensor
 
 from synhead.nn.fused_bias import by_pixel, convolve_rectified, input_gradient
 
-__all__ = ["ComparedConvolution", "mean_distances", "rectified_gradient"]
-
 _TILE = 4096
 _BACK = 2048  # values of a program: two loads of 16 bytes a thread and picture
 _PROGRAMS = 528

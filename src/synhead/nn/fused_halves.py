@@ -15,8 +15,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["DoubledPicture", "HalvedPicture"]
-
 _TILE = 1024  # values of the small picture in a program
 _QUARTER = 0.25
 

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from synhead.nn.fused_norm import Gradients, GroupNormOptions, NormPlan, Rows, Saved, rows_of
 
-__all__ = ["JoinedGroupNorm"]
-
 
 class JoinedGroupNorm(torch.autograd.Function):
     """``apply(left, right, weight, bias, options)``: the norm of both (b c h w) side by side (b 2c h w).

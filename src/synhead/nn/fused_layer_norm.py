@@ -18,8 +18,6 @@ from torch import Tensor
 from synhead.nn.fused_bias import column_sums
 from synhead.nn.triton_kernels import add_norm
 
-__all__ = ["FusedLayerNorm"]
-
 _TILE = 1024  # 64 registers a thread, so that eight programs share a processor
 _PROGRAMS = 1056
 

@@ -18,8 +18,6 @@ from torch import Tensor
 from synhead.nn.fused_bias import pixel_row
 from synhead.nn.fused_norm_kernels import apply_kernel, coefficients_kernel, partials_kernel, statistics_kernel
 
-__all__ = ["Affine", "FusedGroupNorm", "Gradients", "GroupNormOptions", "NormPlan", "Rows", "Saved", "rows_of"]
-
 # Values that a program holds at once: kernels that sum keep few, so that many of them share a processor's registers.
 # Measured on an H200: sums of 64 channels at 256 x 256 take 0.67 of the time that they took with 4,096.
 _TILE, _SUMMED = 2048, 1024

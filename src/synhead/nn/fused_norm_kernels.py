@@ -7,8 +7,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["apply_kernel", "coefficients_kernel", "partials_kernel", "statistics_kernel"]
-
 
 @triton.jit
 def partials_kernel(

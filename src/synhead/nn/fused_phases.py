@@ -17,8 +17,6 @@ from synhead.nn.fused_bias import channel_sums
 from synhead.nn.phases import phase_kernels
 from synhead.nn.triton_kernels import join_phases
 
-__all__ = ["JoinPhases", "upsample"]
-
 _TILE = 4096
 
 

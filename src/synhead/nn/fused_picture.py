@@ -15,8 +15,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["NormalizedPicture"]
-
 _ALIGNED = 8
 _PIXELS = 256
 

@@ -18,8 +18,6 @@ from torch import Tensor
 
 from synhead.nn.fused_bias import convolve_rectified, input_gradient
 
-__all__ = ["RectifiedPooledConvolution", "maxima", "spread_maxima"]
-
 _TILE = 1024  # windows of a program: one load of 16 bytes a thread and place
 
 

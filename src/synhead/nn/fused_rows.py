@@ -24,8 +24,6 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["GatherRows", "SumRows", "gather_inputs", "sum_outputs"]
-
 _TILE = 2048  # values that a program gathers
 _SUMS = 512  # sums of a program: four a thread, so that the rows take few registers
 _EIGHT = 8  # channels in multiples of which the gathered picture is filled up

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from synhead.nn.conv import training_kernels
 
-__all__ = ["Linear", "add_position", "linear"]
-
 
 class _Linear(torch.autograd.Function):
     """``apply(x, weight, bias)``: the bias, whose gradient a kernel sums in float32, may be of another type."""

@@ -16,8 +16,6 @@ import torch
 
 from synhead.config import ConfigError
 
-__all__ = ["VECTOR_FLOATS", "AttentionJob", "ConvolutionJob", "Kernels", "NormJob", "load_kernels", "shares_threads"]
-
 VECTOR_FLOATS = 8
 """Of AVX's vectors: with narrower ones wide models lose."""
 

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from synhead.nn.attention import PositionedAttention
 from synhead.nn.native import AttentionJob, Kernels
 
-__all__ = ["NativeAttention", "attend"]
-
 
 class NativeAttention(nn.Module):
     """PositionedAttention with the scale in the weights; queries, keys and values are read where they lie."""

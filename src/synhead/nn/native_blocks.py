@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from synhead.nn.blocks import ResBlock
 from synhead.nn.native import ConvolutionJob, Kernels, NormJob
 
-__all__ = ["NativeConv2d", "NativeResBlock", "PointwiseConv2d"]
-
 # G of F(4 x 4, 3 x 3): three taps at the points 0, 1, -1, 2, -2 and infinity.
 _POINTS = ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 24))
 _WIDE = 256  # inputs from which the weights no longer fit the second cache beside the tiles

@@ -12,8 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["first_channels", "split_batch"]
-
 
 def _empty(shape: torch.Size, like: Tensor, *, by_pixel: bool) -> Tensor:
     layout = torch.channels_last if by_pixel else torch.contiguous_format

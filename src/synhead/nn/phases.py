@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["phase_kernels"]
-
 
 def phase_kernels(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "d4 c 2 2"]:
     """Row (column) phase 0 reads pixels i-1, i with taps w0, w1 + w2; phase 1 reads i, i+1 with w0 + w1, w2."""

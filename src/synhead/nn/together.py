@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from synhead.geometry.triton_there import takes_kernels
 from synhead.nn.conv import Activation, activate, convolve
 
-__all__ = ["convolve_together"]
-
 
 def convolve_together(
     x: Float[Tensor, "b c h w"], *layers: nn.Module, activation: Activation = "none"

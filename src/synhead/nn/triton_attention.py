@@ -18,8 +18,6 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["LOG2E", "attend_narrow", "load_rows", "store_rows"]
-
 _WIDEST = 32  # from which the libraries' kernels are no worse
 LOG2E = 1.4426950408889634
 # Queries and keys a tile, warps, stages of the pipeline, by channels of a head: measured on an H200.

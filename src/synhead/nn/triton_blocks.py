@@ -21,17 +21,6 @@ from synhead.nn.triton_conv import Joined, convolve_flow, convolve_narrow, is_na
 from synhead.nn.triton_kernels import Activation, add_table, join_phases
 from synhead.nn.triton_norm import group_norm, group_norm_joined
 
-__all__ = [
-    "BiasedConv2d",
-    "FlowConv2d",
-    "PhaseConv2d",
-    "TritonAttentionBlock",
-    "TritonResBlock",
-    "picture",
-    "rows",
-    "unbiased",
-]
-
 _JOINED = (16, 32, 64)  # widths of a shortcut that a narrow convolution takes in
 
 

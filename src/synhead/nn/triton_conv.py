@@ -20,8 +20,6 @@ from torch import Tensor, nn
 
 from synhead.nn.triton_kernels import ACTIVATIONS, Activation, activated
 
-__all__ = ["Joined", "convolve_flow", "convolve_narrow", "is_narrow", "modulate_narrow", "packed"]
-
 _NARROW = (16, 32)
 _ROWS, _COLUMNS = 4, 32  # of a tile
 

@@ -18,8 +18,6 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["ACTIVATIONS", "Activation", "activated", "add_norm", "add_table", "join_phases", "modulate"]
-
 Activation = Literal["none", "relu", "leaky", "gelu"]
 
 _TILE = 4096

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from synhead.nn.fused_norm import NormPlan, Rows
 
-__all__ = ["group_norm", "group_norm_joined"]
-
 
 def group_norm(
     norm: nn.GroupNorm, x: Tensor, *, swish: bool, before: Tensor | None = None, inplace: bool = False

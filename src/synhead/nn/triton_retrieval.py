@@ -12,8 +12,6 @@ from synhead.nn.triton_attention import attend_narrow
 from synhead.nn.triton_blocks import picture, rows, unbiased
 from synhead.nn.triton_kernels import add_norm, add_table
 
-__all__ = ["TritonRetrievalLayer"]
-
 
 class _PaddedAttention(nn.Module):
     """PositionedAttention whose heads have a multiple of eight channels, those added being zero."""

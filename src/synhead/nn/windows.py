@@ -12,8 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["join_windows", "part_windows"]
-
 _WORDS = (torch.complex128, torch.int64, torch.int32)
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from synhead.provenance import extras
 from synhead.provenance.errors import ProvenanceError
 
-__all__ = ["clean_pem", "read_anchors"]
-
 
 def read_anchors(path: Path) -> bytes:
     """The certificates in ``path`` as :func:`clean_pem` gives them.

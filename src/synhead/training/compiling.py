@@ -24,8 +24,6 @@ from synhead.nn.blocks import AttentionBlock, Downsample, ResBlock, Upsample
 from synhead.training.config import CompileMode
 from synhead.training.state import TrainingState
 
-__all__ = ["compile_regions", "regions"]
-
 _REGIONS = (
     AttentionBlock,
     CoarseMotionNetwork,

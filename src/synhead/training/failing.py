@@ -13,8 +13,6 @@ from synhead.training.config import TrainingConfig
 from synhead.training.run import Run
 from synhead.training.tracking import CURVES_FILE
 
-__all__ = ["memory_told", "nothing_left"]
-
 _SAVED = ("best", "weights*")
 _DRIVERS_WORDS = "CUDA error: out of memory"
 

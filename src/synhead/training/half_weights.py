@@ -17,8 +17,6 @@ from synhead.nn.attention import MultiHeadAttention
 from synhead.nn.blocks import Upsample
 from synhead.nn.conv import Conv2d
 
-__all__ = ["HalfWeights"]
-
 
 class _Halves(torch.autograd.Function):
     """``apply(dtype, *weights)``: each in that type, of the same layout."""

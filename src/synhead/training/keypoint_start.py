@@ -22,8 +22,6 @@ from synhead.model.keypoints import KeypointDetector
 from synhead.training.randomness import warps_for
 from synhead.types import FacePoint, Keypoints
 
-__all__ = ["KeypointFigures", "KeypointStart", "held_out_figures", "train_keypoints"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class KeypointStart:

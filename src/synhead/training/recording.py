@@ -17,8 +17,6 @@ from synhead.config import ConfigError
 from synhead.geometry.triton_there import takes_kernels
 from synhead.training.config import ExecutionConfig
 
-__all__ = ["CudaRecorder", "RecordedPass", "Recorder", "cuda_recorder", "graphs_wanted"]
-
 _log = logging.getLogger(__name__)
 _WARM_UP = 3
 """Passes that run by themselves first: kernels are compiled, algorithms and workspaces chosen."""

@@ -9,8 +9,6 @@ from synhead.config import ConfigError
 from synhead.data.clips import open_clips
 from synhead.data.shards import is_shard_pattern
 
-__all__ = ["require_clips"]
-
 
 def require_clips(request: Request, tasks: Sequence[Task]) -> None:
     """Look for what the tasks will read: clips (remote ones are believed), and held-out clips apart from those.

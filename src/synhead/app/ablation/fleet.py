@@ -15,8 +15,6 @@ from synhead.app.ablation.plan import Stage, Task, TaskError
 from synhead.app.stopping import stopped_by_signals
 from synhead.config import ConfigError
 
-__all__ = ["Device", "Failure", "parse_devices", "run_all"]
-
 Show = Callable[[str], None]
 
 _POLL_S, _NEWS_S, _GRACE_S = 0.2, 60.0, 180.0

@@ -17,21 +17,6 @@ from synhead.evaluation.ablation import Measurement
 from synhead.training.checkpoint import CheckpointFolder
 from synhead.training.setup import CONFIG_FILE
 
-__all__ = [
-    "FINAL",
-    "Request",
-    "Stage",
-    "Task",
-    "TaskError",
-    "claim",
-    "figures_file",
-    "frames_folder",
-    "measurements",
-    "parse_seeds",
-    "parse_variants",
-    "plan",
-]
-
 TRAINED_FILE, REQUEST_FILE = "trained.json", "request.json"
 FINAL = "weights"
 _PLACES = {"data", "val", "cache", "vgg"}

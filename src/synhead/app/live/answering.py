@@ -14,8 +14,6 @@ from synhead.app.live.protocol import FrameMessage, pack
 from synhead.app.live.session import LiveSession
 from synhead.data.image import MIN_SIDE_PX, RgbImage, encode_image
 
-__all__ = ["Answerer", "Received", "Refusal", "Reply", "read_jpeg"]
-
 QUALITY = 85
 ENOUGH_PX = 640
 """Frames more than twice as large are reduced as they are decoded: neither detector nor keypoints see finer."""

@@ -18,8 +18,6 @@ from synhead.config import ConfigError
 from synhead.data.image import RgbImage
 from synhead.data.video import VideoReader
 
-__all__ = ["Display", "VirtualCamera", "camera_frames", "video_frames"]
-
 _DEVICES = {"Linux": ("v4l2", "/dev/video0"), "Darwin": ("avfoundation", "0"), "Windows": ("dshow", None)}
 """FFmpeg's input for cameras, and the first camera's name, where there is one."""
 PATIENCE_S = 0.2

@@ -26,8 +26,6 @@ from synhead.provenance.statement import Statement
 from synhead.provenance.xmp import build_packet
 from synhead.weights.errors import CheckpointError
 
-__all__ = ["Studio", "converse"]
-
 _FULL = 1013  # "try again later"
 _PARTING_S = 1.0
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from synhead.config import UserError
 
-__all__ = ["LiveError"]
-
 
 class LiveError(UserError, ValueError):
     """``code``: for programs. ``remedy``: what the person can do. ``closing``: code with which a WebSocket closes."""

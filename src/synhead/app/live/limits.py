@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from synhead.config import ConfigError
 
-__all__ = ["LiveLimits", "Pace"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveLimits:

@@ -13,8 +13,6 @@ from synhead.app.live.latest import Relay
 from synhead.app.live.session import Drawn, LiveSession
 from synhead.data.image import RgbImage
 
-__all__ = ["Figures", "run_mirror"]
-
 _POLL_S = 0.2
 
 

@@ -13,8 +13,6 @@ from synhead.app.live.limits import HEADER_BYTES
 from synhead.app.live.session import LiveOptions
 from synhead.config import ConfigError, from_json
 
-__all__ = ["FrameMessage", "error_text", "pack", "read_command", "read_frame", "read_hello", "unpack"]
-
 _LENGTH = struct.Struct(">I")
 _DESCRIBED = "docs/live.md describes the messages"
 

@@ -15,8 +15,6 @@ from synhead.app.live.limits import LiveLimits
 from synhead.inference.animator import Animator
 from synhead.provenance.statement import Statement
 
-__all__ = ["PAGE", "SOCKET", "LiveModel", "live_router"]
-
 PAGE, SOCKET = "/live/", "/api/v1/live"
 PAGE_FOLDER = Path(__file__).parent / "page"
 _FILES = {"": "live.html", "live.css": "live.css", "live.js": "live.js"}

@@ -18,8 +18,6 @@ from synhead.app.live.router import PAGE, LiveModel, live_router
 from synhead.config import ConfigError
 from synhead.inference.animator import Animator
 
-__all__ = ["live_application", "serve", "server_of"]
-
 
 def live_application(
     animator_provider: Callable[[], Animator],

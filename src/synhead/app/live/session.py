@@ -28,8 +28,6 @@ from synhead.provenance.errors import ProvenanceError
 from synhead.provenance.label import DEFAULT_TEXT, Label
 from synhead.types import Keypoints
 
-__all__ = ["Drawn", "LiveOptions", "LiveSession", "StageSeconds", "open_session"]
-
 MAX_LABEL = 60
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import secrets
 
-__all__ = ["ALPHABET", "new_code", "respelled"]
-
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 """Without i, l, o, 0 and 1."""
 GROUPS, LETTERS = 3, 5

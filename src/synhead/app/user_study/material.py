@@ -8,8 +8,6 @@ from pathlib import Path
 
 from synhead.config import ConfigError
 
-__all__ = ["Material", "gather"]
-
 VIDEO_TYPES: Mapping[str, str] = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
 IMAGE_TYPES: Mapping[str, str] = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 MEDIA_TYPES = {**VIDEO_TYPES, **IMAGE_TYPES}

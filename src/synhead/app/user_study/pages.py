@@ -9,8 +9,6 @@ from itertools import combinations
 
 from synhead.config import ConfigError
 
-__all__ = ["QUESTIONS", "Design", "Page", "draw_pages"]
-
 MOST_TOGETHER = 12
 QUESTIONS = {
     "appearance": "Appearance: which looks most like a real video of this person?",

@@ -16,8 +16,6 @@ from synhead.evaluation.figures.canvas import write_drawing
 from synhead.evaluation.figures.rank_chart import rank_chart
 from synhead.evaluation.study_statistics import Standing, standings
 
-__all__ = ["Results", "compute", "write"]
-
 
 @dataclass(frozen=True, slots=True)
 class Results:

@@ -22,8 +22,6 @@ from synhead.app.user_study.material import IMAGE_TYPES, MEDIA_TYPES, Material
 from synhead.app.user_study.pages import QUESTIONS, Design
 from synhead.app.user_study.storage import OpenPage, Storage, StudyError
 
-__all__ = ["Study", "web_application"]
-
 log = logging.getLogger(__name__)
 
 PAGE_FOLDER = Path(__file__).parent / "page"

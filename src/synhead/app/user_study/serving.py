@@ -12,8 +12,6 @@ from synhead.app.user_study.pages import Design
 from synhead.app.user_study.server import Study, web_application
 from synhead.app.user_study.storage import Storage
 
-__all__ = ["serve"]
-
 
 def serve(material: Material, design: Design, storage: Storage, *, host: str, port: int) -> None:
     """Serve until Ctrl-C. Raises ConfigError if the answers are another study's, or the port is taken."""

@@ -15,8 +15,6 @@ from synhead.app.user_study.pages import QUESTIONS, Design, draw_pages
 from synhead.config import ConfigError
 from synhead.evaluation.study_statistics import Ranking
 
-__all__ = ["Item", "OpenPage", "Storage", "StudyError"]
-
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS study (id INTEGER PRIMARY KEY CHECK (id = 1), form TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS participants (

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from synhead.config import UserError
 
-__all__ = ["ClusterError"]
-
 
 class ClusterError(UserError, RuntimeError):
     """Workers that cannot be had or do not fit the queue; the message names the remedy."""

@@ -15,8 +15,6 @@ from synhead.faces.analyzer import FaceError
 from synhead.inference.animator import AnimatorOptions
 from synhead.inference.job import AnimationJob
 
-__all__ = ["BatchJob", "located", "read_jobs"]
-
 NEEDED = ("source", "driving", "output")
 MAX_FAULTS = 20
 

@@ -14,8 +14,6 @@ from typing import Literal
 
 from synhead.config import ConfigError, from_json
 
-__all__ = ["Journal", "Record", "open_journal"]
-
 Event = Literal["opened", "started", "made", "done", "failed", "lost"]
 
 

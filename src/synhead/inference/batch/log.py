@@ -13,8 +13,6 @@ from synhead.inference.batch.journal import Record
 from synhead.inference.batch.queue import Attempt
 from synhead.inference.report import AnimationReport
 
-__all__ = ["JobLog"]
-
 MAX_NAME = 180
 
 

@@ -13,8 +13,6 @@ from synhead.inference.batch.run import Watcher
 from synhead.inference.batch.worker import Broken, Written
 from synhead.inference.pipeline import check_paths
 
-__all__ = ["Ended", "Event", "Frames", "Gone", "Pool", "PoolWatcher", "Ready", "run_on_pool"]
-
 
 @dataclass(frozen=True, slots=True)
 class Ready:

@@ -26,8 +26,6 @@ from synhead.inference.report import AnimationReport
 from synhead.inference.template import TemplateError
 from synhead.provenance.errors import ProvenanceError
 
-__all__ = ["Attempt", "Failure", "JobQueue", "Policy"]
-
 BAD_INPUT = (ConfigError, MediaError, FaceError, TemplateError, ProvenanceError)
 """Errors that would come again."""
 

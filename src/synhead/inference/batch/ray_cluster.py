@@ -14,8 +14,6 @@ from types import ModuleType
 from synhead.config import ConfigError
 from synhead.inference.batch.errors import ClusterError
 
-__all__ = ["RayOptions", "connected", "fitted", "one_line"]
-
 CONNECT_S = 5.0
 MAX_WORDS = 400
 ADVICE = "Some common causes"

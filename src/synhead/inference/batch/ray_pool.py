@@ -21,8 +21,6 @@ from synhead.inference.batch.ray_cluster import RayOptions, connected, fitted, o
 from synhead.inference.batch.shared_view import View, probed
 from synhead.inference.batch.worker import Identity, MakeRunner, Worker
 
-__all__ = ["RayPool", "Wanted", "open_ray_pool"]
-
 MOMENT_S = 0.3
 STOP_S = 8.0
 FIRST_WORKER_S = 600.0

@@ -16,8 +16,6 @@ from synhead.inference.pipeline import Progress, animate_video, check_paths
 from synhead.inference.report import AnimationReport
 from synhead.provenance.statement import Statement
 
-__all__ = ["AnimatorRunner", "Runner", "Watcher", "made_by", "run_jobs"]
-
 
 @runtime_checkable
 class Runner(Protocol):

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from synhead.inference.job import AnimationJob
 
-__all__ = ["View", "probed", "unseen"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:

@@ -11,8 +11,6 @@ from pathlib import Path
 from synhead.data.files import move_file, move_folder, synchronise
 from synhead.weights.hub import file_sha256
 
-__all__ = ["Seal", "discard", "publish", "seal", "staged_path"]
-
 STEM = 16
 """Characters of the output's name in that of the waiting one: with its mark they fit into the 40 that temporary names
 keep."""

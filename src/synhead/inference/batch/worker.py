@@ -18,8 +18,6 @@ from synhead.inference.batch.staging import Seal, seal
 from synhead.inference.job import AnimationJob
 from synhead.inference.report import AnimationReport
 
-__all__ = ["Broken", "Identity", "MakeRunner", "RemoteTraceback", "Worker", "Written"]
-
 MakeRunner = Callable[[], Runner]
 
 
