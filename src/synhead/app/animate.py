@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from synhead.inference.animator import Animator
     from synhead.inference.motion_edits import MotionEdits
     from synhead.inference.motion_parts import Part
+    from synhead.inference.recording import Recording
     from synhead.inference.report import AnimationReport
     from synhead.provenance.statement import Statement
 
@@ -240,12 +241,17 @@ def warn_if_untrained(loaded: ModelFacts) -> None:
         )
 
 
-def tell(report: AnimationReport, output: Path, animator: Animator, loaded: LoadedModel, *, as_json: bool) -> None:
-    """What was done: one line, or JSON, as the result; remarks for the person."""
+def tell_notes(report: AnimationReport | Recording) -> None:
+    """What the person should know of a video that was made, or recorded."""
     for warning in report.warnings:
         remark(f"note: {warning}", style="yellow")
     if report.skipped:
         remark(f"note: {report.skipped} damaged frames were skipped", style="yellow")
+
+
+def tell(report: AnimationReport, output: Path, animator: Animator, loaded: LoadedModel, *, as_json: bool) -> None:
+    """What was done: one line, or JSON, as the result; remarks for the person."""
+    tell_notes(report)
     if as_json:
         say(report.to_json())
         return

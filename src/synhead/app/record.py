@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from synhead.app.animate import CROP, read_framing
+from synhead.app.animate import CROP, read_framing, tell_notes
 from synhead.app.console import remark, say
 from synhead.app.models import EngineChoice, choose, load_animator
 from synhead.app.options import CheckpointOption, DeviceOption, EngineOption, GraphOption, PresetOption
@@ -85,10 +85,7 @@ def record(
             clock=Clock(looking=progress.look),
         )
     write_template(output, recording.template, inputs=(driving,))
-    for warning in recording.warnings:
-        remark(f"note: {warning}", style="yellow")
-    if recording.skipped:
-        remark(f"note: {recording.skipped} damaged frames were skipped", style="yellow")
+    tell_notes(recording)
     found = facts(output, recording)
     say(json.dumps(found, indent=2) if as_json else told(found))
 

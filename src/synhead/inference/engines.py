@@ -49,8 +49,7 @@ class EngineOptions:
     graph: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ENGINES:
-            raise ConfigError(f"unknown engine {self.name!r}; choose one of {', '.join(ENGINES)}")
+        engine_named(self.name)
         if (self.name == "onnx") != (self.graph is not None):
             raise ConfigError("the onnx engine, and no other, needs a graph: write one with synhead export")
         if self.name == "onnx" and self.precision != "fp32":

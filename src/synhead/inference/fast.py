@@ -6,7 +6,6 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from synhead.data.image import RgbImage
 from synhead.geometry.triton_there import has_triton, takes_kernels
 from synhead.inference.engine import ModelEngine, Pending, Pixels, Precision, on, true_fp32
 from synhead.inference.frame_graph import FrameGraph, from_pixels, source_tensors, to_pixels
+from synhead.inference.keypoint_stream import rows
 from synhead.inference.prepared import prepare, project_codes
 from synhead.inference.replay import Replayed, fill_up
 from synhead.model.talking_head import TalkingHead
@@ -116,7 +116,7 @@ class FastEngine(ModelEngine):
         """The pictures, left on the device."""
         count = driving.position.shape[0]
         step = 1 if self._device.type == "cpu" else count
-        parts = [self._draw_part(source, _slice(driving, start, step)) for start in range(0, count, step)]
+        parts = [self._draw_part(source, rows(driving, start, start + step)) for start in range(0, count, step)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _draw_part(self, source: SourceFeatures, driving: Keypoints) -> Tensor:
@@ -189,8 +189,3 @@ def _compile(function: Callable[..., Tensor], device: torch.device) -> Callable[
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     compiled: Callable[..., Tensor] = torch.compile(function, dynamic=False, fullgraph=True, mode=mode)
     return compiled
-
-
-def _slice(driving: Keypoints, start: int, count: int) -> Keypoints:
-    rows = slice(start, start + count)
-    return replace(driving, position=driving.position[rows], jacobian=driving.jacobian[rows])

@@ -32,19 +32,19 @@ class Marker:
 
         The signatures of seals are checked by nobody's rules but ours: they need no trial.
         """
-        if self._credentials is not None and manifest.takes_manifest(path if path.suffix else path / "frame.png"):
-            manifest.try_signer(self._credentials)
+        if credentials := self._signer_of_manifest(path if path.suffix else path / "frame.png"):
+            manifest.try_signer(credentials)
 
     def packet(self, path: Path) -> str:
         """The XMP packet for a file of this name."""
-        slot = 0 if self._takes_manifest(path) else slot_size(self._credentials)
+        slot = 0 if self._signer_of_manifest(path) else slot_size(self._credentials)
         return build_packet(self.statement, slot=slot)
 
     def finish(self, path: Path) -> None:
         """Sign or seal the complete file ``path`` in place. Raises ProvenanceError."""
         try:
-            if self._credentials is not None and self._takes_manifest(path):
-                manifest.sign_file(path, self.statement, self._credentials)
+            if credentials := self._signer_of_manifest(path):
+                manifest.sign_file(path, self.statement, credentials)
             else:
                 seal_file(path, self._credentials)
         except OSError as error:
@@ -52,8 +52,9 @@ class Marker:
                 f"the mark could not be written ({error.strerror or error}); free space or choose another folder"
             ) from error
 
-    def _takes_manifest(self, path: Path) -> bool:
-        return self._credentials is not None and manifest.takes_manifest(path)
+    def _signer_of_manifest(self, path: Path) -> Credentials | None:
+        """None where the file gets no manifest."""
+        return self._credentials if manifest.takes_manifest(path) else None
 
 
 def default_marker(
