@@ -28,7 +28,7 @@ import triton.language as tl
 from triton.runtime import interpreter
 
 from synhead.config import ModelConfig, preset
-from synhead.geometry import fused_resize
+from synhead.geometry import fused_warp as fused_warp_module
 from synhead.geometry import warp as plain_warp
 from synhead.geometry.fused_resize import FusedMerge, FusedResize
 from synhead.geometry.fused_sample import FusedSample
@@ -40,7 +40,7 @@ from synhead.inference.triton_model import use_triton
 from synhead.losses.features import TrunkConfig, random_trunk
 from synhead.model import appearance_compensation
 from synhead.model.talking_head import TalkingHead
-from synhead.nn import blocks, conv, fused_bias, fused_modulation, fused_norm, together
+from synhead.nn import blocks, conv, fused_bias, fused_norm, together
 from synhead.nn import norm as norm_module
 from synhead.nn.attention import MultiHeadAttention
 from synhead.nn.blocks import Upsample
@@ -344,7 +344,7 @@ def large_tiles() -> Iterator[None]:
     """For whole models: interpreting costs by the programs, not by their values. Single kernels have real tiles."""
     with ExitStack() as stack:
         if DEVICE.type == "cpu":
-            for module in (fused_bias, fused_modulation, fused_norm, fused_resize):
+            for module in (fused_bias, fused_norm, fused_warp_module):
                 stack.enter_context(patch.object(module, "_TILE", 1 << 14))
             stack.enter_context(patch.object(fused_norm, "_SUMMED", 1 << 14))
         yield

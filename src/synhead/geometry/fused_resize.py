@@ -16,9 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from synhead.geometry.fused_warp import merged
-
-_TILE = 2048
+from synhead.geometry.fused_warp import merged, tile
 
 
 @triton.jit
@@ -101,7 +99,7 @@ class FusedResize(torch.autograd.Function):
         batch, channels, side, _ = x.shape
         out = _like(x, size)
         ctx.side, ctx.ratio = side, (side - 1) / max(size - 1, 1)
-        c, r = _tile(channels)
+        c, r = tile(channels)
         _resize_kernel[(batch, triton.cdiv(size * size, r))](x, out, side, size, channels, ctx.ratio, R=r, C=c)
         return out
 
@@ -110,7 +108,7 @@ class FusedResize(torch.autograd.Function):
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         batch, channels, size, _ = gradient.shape
         dx = _like(gradient, ctx.side)
-        c, r = _tile(channels)
+        c, r = tile(channels)
         taps = min(math.ceil(2 / ctx.ratio) + 2, size)
         _resize_gradient_kernel[(batch, triton.cdiv(ctx.side**2, r))](
             gradient, dx, ctx.side, size, channels, ctx.ratio, T=taps, R=r, C=c
@@ -134,7 +132,7 @@ class FusedMerge(torch.autograd.Function):
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         batch, channels, size, _ = gradient.shape
         dx = _like(gradient, 2 * size)
-        c, r = _tile(channels)
+        c, r = tile(channels)
         _merge_gradient_kernel[(batch, triton.cdiv(4 * size * size, r))](
             gradient, shares, dx, size, channels, R=r, C=c
         )  # fmt: skip
@@ -145,9 +143,3 @@ def _like(x: Tensor, side: int) -> Tensor:
     """Room for a picture of that side."""
     shape = (*x.shape[:2], side, side)
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-
-
-def _tile(channels: int) -> tuple[int, int]:
-    """Channels and pixels at a time."""
-    c = triton.next_power_of_2(channels)
-    return c, max(4, _TILE // c)

@@ -15,9 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from synhead.geometry.fused_warp import corner, parted
-
-_TILE = 2048
+from synhead.geometry.fused_warp import corner, parted, tile
 
 
 @triton.jit
@@ -123,7 +121,7 @@ class FusedSample(torch.autograd.Function):
         shape = (batch, channels, height, width)
         out = torch.empty(shape, dtype=feature.dtype, device=feature.device, memory_format=torch.channels_last)
         sizes = (side, channels, height * width)
-        c, r = _tile(channels)
+        c, r = tile(channels)
         _forward_kernel[(batch, triton.cdiv(sizes[2], r))](
             feature, grid, visible, out, *sizes, VISIBLE=visibility is not None, R=r, C=c
         )
@@ -139,15 +137,9 @@ class FusedSample(torch.autograd.Function):
         grid_gradient = torch.empty_like(grid)
         visibility_gradient = torch.empty_like(visible[0]) if visible else None
         pixels = grid.shape[1] * grid.shape[2]
-        c, r = _tile(channels)
+        c, r = tile(channels)
         _backward_kernel[(batch, triton.cdiv(pixels, r))](
             feature, grid, visible[0] if visible else grid, gradient, total, grid_gradient,
             visibility_gradient if visible else grid, side, channels, pixels, VISIBLE=bool(visible), R=r, C=c,
         )  # fmt: skip
         return total.to(feature.dtype), grid_gradient, visibility_gradient
-
-
-def _tile(channels: int) -> tuple[int, int]:
-    """Channels and pixels at a time."""
-    c = triton.next_power_of_2(channels)
-    return c, max(4, _TILE // c)

@@ -113,8 +113,7 @@ def fused_warp(
     out = torch.empty(shape, dtype=feature.dtype, device=feature.device, memory_format=torch.channels_last)
     grid = grid.float().contiguous()
     visible = grid if visibility is None else visibility.float().contiguous()
-    c = triton.next_power_of_2(channels)
-    r = max(4, _TILE // c)
+    c, r = tile(channels)
     _warp_kernel[(batch, triton.cdiv(size * size, r))](
         feature, grid, visible, grid if index is None else index.int(), out,
         feature.stride(0), side, channels, flow, size, (flow - 1) / max(side - 1, 1),
@@ -156,13 +155,18 @@ def merged(
     batch, _, _, channels = pixels.shape
     size = len(shares)
     out = pixels.new_empty(batch, size, size, channels)
-    c = triton.next_power_of_2(channels)
-    r = max(4, _TILE // c)
+    c, r = tile(channels)
     _merge_kernel[(batch, triton.cdiv(size * size, r))](
         pixels, pixels if bias is None else bias, shares.float().contiguous(), out, size, channels,
         RECTIFIED=bias is not None, R=r, C=c,
     )  # fmt: skip
     return out
+
+
+def tile(channels: int) -> tuple[int, int]:
+    """Channels and pixels of a program."""
+    c: int = triton.next_power_of_2(channels)
+    return c, max(4, _TILE // c)
 
 
 def by_pixel(feature: Float[Tensor, "b c s s"]) -> Float[Tensor, "b c s s"]:

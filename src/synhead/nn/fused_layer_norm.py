@@ -15,11 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from synhead.nn.fused_bias import column_sums
+from synhead.nn.fused_bias import column_sums, row_parts
 from synhead.nn.triton_kernels import add_norm
-
-_TILE = 1024  # 64 registers a thread, so that eight programs share a processor
-_PROGRAMS = 1056
 
 
 @triton.jit
@@ -68,9 +65,8 @@ class FusedLayerNorm(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         dy = gradients[0].contiguous()
         width = x.shape[-1]
-        rows, c = x.numel() // width, triton.next_power_of_2(width)
-        r = max(1, _TILE // c)
-        part = triton.cdiv(triton.cdiv(rows, _PROGRAMS), r) * r
+        rows = x.numel() // width
+        r, c, part = row_parts(rows, width)
         parts = torch.empty(triton.cdiv(rows, part), 2, width, dtype=torch.float32, device=x.device)
         dx = torch.empty_like(x)
         _backward_kernel[(len(parts),)](x, weight, dy, dx, parts, rows, width, ctx.eps, part, R=r, C=c)

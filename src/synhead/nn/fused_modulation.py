@@ -16,11 +16,8 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from synhead.nn.fused_bias import column_sums
+from synhead.nn.fused_bias import column_sums, row_parts
 from synhead.nn.triton_kernels import modulate
-
-_TILE = 1024  # 64 registers a thread, so that eight programs share a processor
-_PROGRAMS = 1056
 
 
 @triton.jit
@@ -94,9 +91,7 @@ class FusedModulation(torch.autograd.Function):
         gradient = gradients[0].to(x.dtype).contiguous(memory_format=torch.channels_last)
         width = x.shape[1]
         rows = x.numel() // width
-        c = triton.next_power_of_2(width)
-        r = max(1, _TILE // c)
-        part = triton.cdiv(triton.cdiv(rows, _PROGRAMS), r) * r
+        r, c, part = row_parts(rows, width)
         count = triton.cdiv(rows, part)
         parts = torch.empty(count, 2, width, dtype=torch.float32, device=x.device)
         dx, dscale = torch.empty_like(x), torch.empty_like(scale)
