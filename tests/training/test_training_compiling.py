@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from synhead.nn.attention import RetrievalLayer
 from synhead.nn.blocks import ResBlock
 from synhead.training.compiling import regions
@@ -19,6 +21,7 @@ def test_regions_hold_most_of_the_model_and_do_not_nest(state: TrainingState) ->
     assert inside > 0.7 * sum(parameter.numel() for parameter in state.model.parameters())
 
 
+@pytest.mark.slow
 def test_compiled_regions_give_the_step_of_the_plain_model() -> None:
     script = Path(__file__).with_name("compiled_step.py")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=os.environ, check=False)

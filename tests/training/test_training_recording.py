@@ -49,9 +49,8 @@ def train(steps: Steps, config: TrainingConfig, *, start: int, points: bool) -> 
     return found
 
 
-@pytest.mark.parametrize(
-    ("accumulate", "points", "precision"), [(1, False, "fp32"), (2, True, "fp32"), (1, False, "bf16")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("accumulate", "points", "precision"), [(2, True, "fp32"), (1, False, "bf16")])
 def test_a_recorded_training_is_the_plain_one(accumulate: int, points: bool, precision: Precision) -> None:  # noqa: FBT001
     """Bit for bit, over the adversarial start, with clipped gradients and several passes a step."""
     fabric, start = make_fabric(ExecutionConfig(precision=precision), "cpu"), 5
