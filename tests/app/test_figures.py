@@ -76,12 +76,12 @@ def test_videos_of_another_system_are_compared(run: Run, tiny: Path, media: Path
 
 
 def test_wrong_use_is_one_line(run: Run, tiny: Path, media: Path, tmp_path: Path) -> None:
-    big = checkpoint.save(untrained("base"), tmp_path / "big", trained=False)
+    big = checkpoint.save(untrained("tiny", size=128), tmp_path / "big", trained=False)
     given = ("figures", tiny, media / "portrait.jpg", media / "driving.mp4", "-o", tmp_path / "out", "--device", "cpu")
     wrong = {
         ("--with", "nothing"): "NAME=PATH",
         ("--with", f"tiny={big}"): "comes twice",
-        ("--with", f"big={big}"): "256 px, not 64",
+        ("--with", f"big={big}"): "128 px, not 64",
         ("--with", f"rival={tmp_path}"): "neither a checkpoint nor a video portrait__driving.mp4",
         ("--frame", "99"): "no frame 99",
         ("--data", str(tmp_path / "none")): "no such folder",
