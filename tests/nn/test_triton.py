@@ -13,6 +13,7 @@ pytest.importorskip("triton")
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_kernels():
     """One test, for the cases take a minute: single kernels, whole pictures, and every gradient of a training pass."""
     done = subprocess.run(

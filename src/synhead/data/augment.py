@@ -16,10 +16,8 @@ from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from torch import Tensor
 
 from synhead.data.config import ColourJitter, CropJitter, DataConfig
-from synhead.data.draws import Draw
+from synhead.data.draws import Draw, Uniforms
 from synhead.types import NDArray
-
-Uniforms = Float64[NDArray[np.float64], "b draws"]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _RGB_TO_YIQ = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])

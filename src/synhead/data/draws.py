@@ -18,6 +18,8 @@ _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 _FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _MANTISSA_SHIFT = np.uint64(11)
 
+Uniforms = Float64[NDArray[np.float64], "b draws"]
+
 
 class Draw(IntEnum):
     """Column of :func:`uniforms` that decides what. Append only: the order is part of every saved run."""
@@ -47,9 +49,7 @@ def _mix(state: UInt64[NDArray[np.uint64], "*shape"]) -> UInt64[NDArray[np.uint6
     return state ^ (state >> _SHIFTS[2])
 
 
-def uniforms(
-    seed: int, index: UInt64[NDArray[np.uint64], " b"], *, attempt: int = 0
-) -> Float64[NDArray[np.float64], "b draws"]:
+def uniforms(seed: int, index: UInt64[NDArray[np.uint64], " b"], *, attempt: int = 0) -> Uniforms:
     """Uniform numbers in [0, 1) for the samples ``index``, one column for each :class:`Draw`.
 
     ``attempt``: another, independent row for the same sample (when its first choice could not be decoded).

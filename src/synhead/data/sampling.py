@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt64
+from jaxtyping import Bool, Int64, UInt64
 
 from synhead.data.config import DataConfig
-from synhead.data.draws import Draw
+from synhead.data.draws import Draw, Uniforms
 from synhead.data.records import Clip, DataError
 from synhead.types import NDArray
-
-Uniforms = Float64[NDArray[np.float64], "b draws"]
 
 PASSES_PER_EPOCH = 100
 """Passes over the identity list in an epoch of the published recipe."""
