@@ -14,8 +14,6 @@ import numpy as np
 from synhead.config import AblationName
 from synhead.data.files import replacing
 
-__all__ = ["COLUMNS", "PAPER", "TITLES", "Column", "Measurement", "Ordering", "Summary", "Table", "summarise"]
-
 TITLES: Mapping[str, str] = {
     "baseline": "baseline",
     "smc": "+ SMC",

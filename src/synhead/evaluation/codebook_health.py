@@ -21,8 +21,6 @@ from synhead.training.codes import CodeUse
 from synhead.training.meters import code_meters
 from synhead.types import NDArray, TrainingPass
 
-__all__ = ["COLLAPSED_BELOW", "CodebookHealth", "HealthReport", "ScaleHealth", "describe", "measure_codes", "report_of"]
-
 COLLAPSED_BELOW = 0.02
 """A scale whose perplexity is below this share of the codes that it sees counts as collapsed (and below 2 always)."""
 

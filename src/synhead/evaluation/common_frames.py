@@ -7,8 +7,6 @@ from dataclasses import replace
 
 from synhead.evaluation.report import Row, mean
 
-__all__ = ["frames_of", "on_common_frames"]
-
 Place = tuple[str, int]
 """A frame: the video's name, and its index in the clip."""
 

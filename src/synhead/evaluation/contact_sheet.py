@@ -13,8 +13,6 @@ from synhead.data.files import replacing
 from synhead.evaluation.trials import Trial
 from synhead.types import NDArray
 
-__all__ = ["contact_sheet", "shown_positions", "write_contact_sheet"]
-
 Frames = UInt8[NDArray[np.uint8], "_ _ _ 3"]
 
 _LABEL_PX, _GAP_PX = 14, 2

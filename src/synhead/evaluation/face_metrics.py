@@ -16,8 +16,6 @@ from synhead.faces.analyzer import FaceLandmarks
 from synhead.faces.pose import pose_difference_deg
 from synhead.types import NDArray
 
-__all__ = ["FaceErrors", "compare_faces", "eye_opening", "landmark_distance_px", "mouth_opening"]
-
 Points = Float[NDArray[Any], "n 2"]
 
 _LIPS_INNER, _MOUTH_CORNERS = (13, 14), (61, 291)

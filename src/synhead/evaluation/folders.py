@@ -17,8 +17,6 @@ from synhead.data.video import read_frames
 from synhead.evaluation.gauges.gauge import Frames, Picture
 from synhead.evaluation.trials import Trial
 
-__all__ = ["list_videos", "read_video", "reference_trials", "save_pictures"]
-
 _ERRORS = (MediaError, OSError, UnidentifiedImageError, av.error.FFmpegError, ValueError)
 
 

@@ -13,8 +13,6 @@ from jaxtyping import Float, UInt8
 from synhead.losses.structure import MS_SSIM_EXPONENTS
 from synhead.types import NDArray
 
-__all__ = ["IDENTICAL_DB", "l1", "ms_ssim", "psnr_db", "ssim"]
-
 Picture = UInt8[NDArray[np.uint8], "h w 3"]
 Planes = Float[NDArray[Any], "3 _ _"]
 

@@ -17,8 +17,6 @@ from synhead.faces.boxes import bounding_box
 from synhead.faces.pose import head_pose
 from synhead.types import NDArray
 
-__all__ = ["LandmarkCache"]
-
 log = logging.getLogger(__name__)
 
 Frames = UInt8[NDArray[np.uint8], "n h w 3"]

@@ -23,8 +23,6 @@ from synhead.evaluation.weight_files import (
     WeightFile,
 )
 
-__all__ = ["ALL_METRICS", "Metric", "Variant", "applicable", "metric"]
-
 Variant = Literal["both", "published", "standard", "stand-in"]
 
 

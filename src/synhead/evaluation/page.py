@@ -22,8 +22,6 @@ from synhead.evaluation.systems import System
 from synhead.evaluation.table import column_title, figure_text, measured, missing, remarks, row_title, same_frames
 from synhead.evaluation.trials import Trial
 
-__all__ = ["Pictures", "html_page", "write_page"]
-
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #1c1c1c }
 table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0 }

@@ -15,18 +15,6 @@ from synhead.data.decode import CLIP_ERRORS, count_frames, decode_clip
 from synhead.data.files import check_input
 from synhead.evaluation.trials import Trial, driving_indices, paired_indices
 
-__all__ = [
-    "Pair",
-    "Sampling",
-    "default_pairs",
-    "expected_frames",
-    "read_pairs",
-    "read_video_list",
-    "reconstruction",
-    "reenactment",
-    "select",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:

@@ -11,8 +11,6 @@ from typing import Literal
 
 from synhead.evaluation.report import Figure, Row
 
-__all__ = ["Dataset", "PublishedTable", "published_rows", "published_tables"]
-
 Dataset = Literal["voxceleb1", "celebvhq"]
 _FILE = Path(__file__).with_name("published_tables.json")
 

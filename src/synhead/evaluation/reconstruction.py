@@ -19,8 +19,6 @@ from synhead.evaluation.scoring import score_systems
 from synhead.evaluation.systems import RenderedSystem, System
 from synhead.evaluation.trials import Trial
 
-__all__ = ["Figures", "ReconstructionReport", "reconstruct", "score"]
-
 _METRICS = ("psnr", "l1", "ssim", "akd.mediapipe", "mouth.mediapipe", "eyes.mediapipe", "pose.mediapipe")
 
 

@@ -19,8 +19,6 @@ from synhead.model.talking_head import TalkingHead
 from synhead.types import Keypoints, NDArray, SourceFeatures
 from synhead.weights.errors import CheckpointError
 
-__all__ = ["CoarseWarpRenderer", "ModelRenderer", "Render", "copy_source"]
-
 Picture = UInt8[NDArray[np.uint8], "h w 3"]
 Frames = UInt8[NDArray[np.uint8], "n h w 3"]
 Render = Callable[[Picture, Frames], Frames]

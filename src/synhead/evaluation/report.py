@@ -17,20 +17,6 @@ from synhead.data.files import replacing
 from synhead.data.records import Skipped
 from synhead.evaluation.metrics import Metric
 
-__all__ = [
-    "SCHEMA_FILE",
-    "Figure",
-    "Origin",
-    "Protocol",
-    "Report",
-    "Row",
-    "SkippedFrame",
-    "VideoFigures",
-    "installed_versions",
-    "mean",
-    "write_report",
-]
-
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 FORMAT = "synhead-evaluation-1"
 Origin = Literal["run by you", "published figure"]

@@ -23,8 +23,6 @@ from synhead.model.talking_head import TalkingHead
 from synhead.nn.attention import MultiHeadAttention, RetrievalLayer
 from synhead.types import CodeMemory, NDArray
 
-__all__ = ["Retrieval", "describe_retrieval", "equal_codes", "measure_retrieval"]
-
 _ROWS = 1024
 """Queries whose weights are looked at together."""
 

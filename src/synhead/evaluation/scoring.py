@@ -14,8 +14,6 @@ from synhead.evaluation.report import Figure, Row, SkippedFrame, VideoFigures, m
 from synhead.evaluation.systems import ResultError, System
 from synhead.evaluation.trials import Trial
 
-__all__ = ["Observers", "score_systems"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observers:

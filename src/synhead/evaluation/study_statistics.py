@@ -11,8 +11,6 @@ from jaxtyping import Float
 
 from synhead.types import NDArray
 
-__all__ = ["PRIOR_WINS", "Interval", "Ranking", "Standing", "bradley_terry", "count_wins", "mean_ranks", "standings"]
-
 PRIOR_WINS = 0.1
 """Wins added to each side of every pair, so that a system that never lost has a finite score."""
 

@@ -22,8 +22,6 @@ from synhead.evaluation.gauges.gauge import Frames
 from synhead.evaluation.trials import Trial
 from synhead.weights.errors import CheckpointError
 
-__all__ = ["CommandSystem", "FolderSystem", "RenderedSystem", "ResultError", "System"]
-
 _RATE = Fraction(25)
 
 

@@ -8,17 +8,6 @@ from synhead.evaluation.common_frames import frames_of
 from synhead.evaluation.metrics import Metric
 from synhead.evaluation.report import Figure, Report, Row
 
-__all__ = [
-    "column_title",
-    "figure_text",
-    "markdown_tables",
-    "measured",
-    "missing",
-    "remarks",
-    "row_title",
-    "same_frames",
-]
-
 _EMPTY = "-"
 _NAMED = 12
 

@@ -20,8 +20,6 @@ from synhead.evaluation.gauges.openface import OpenFaceGauge, open_openface
 from synhead.evaluation.gauges.pixels import PixelGauge
 from synhead.evaluation.weight_files import UnavailableError, WeightFolder
 
-__all__ = ["Toolbox", "open_gauges"]
-
 Opener = Callable[[WeightFolder, torch.device], Gauge]
 
 _OPENERS: tuple[tuple[tuple[str, ...], Opener], ...] = (

@@ -14,16 +14,6 @@ from synhead.data.decode import CLIP_ERRORS, decode_clip
 from synhead.data.records import DataError, Skipped
 from synhead.types import NDArray
 
-__all__ = [
-    "Trial",
-    "cross_identity_trials",
-    "driving_indices",
-    "held_out",
-    "paired_indices",
-    "read_trials",
-    "readable_trials",
-]
-
 _log = logging.getLogger(__name__)
 
 Frames = UInt8[NDArray[np.uint8], "n h w 3"]

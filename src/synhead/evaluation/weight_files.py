@@ -18,24 +18,6 @@ from torch import Tensor
 from synhead.data.errors import MediaError
 from synhead.data.files import replacing
 
-__all__ = [
-    "FACE_TASK",
-    "FAN",
-    "GLINTR100",
-    "INCEPTION",
-    "LPIPS_HEADS",
-    "OPENFACE",
-    "S3FD",
-    "SCRFD",
-    "VGG16",
-    "WEIGHTS_VARIABLE",
-    "UnavailableError",
-    "WeightFile",
-    "WeightFolder",
-    "file_sha256",
-    "read_state",
-]
-
 WEIGHTS_VARIABLE = "SYNHEAD_WEIGHTS"
 
 

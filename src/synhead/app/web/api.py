@@ -23,8 +23,6 @@ from synhead.app.web.schemas import (
 )
 from synhead.config.version import version
 
-__all__ = ["API", "UPLOADS", "Identity", "api_router"]
-
 API = "/api/v1"
 UPLOADS = frozenset({f"{API}/jobs", f"{API}/preview"})
 """Where forms with files are taken in, as they come."""

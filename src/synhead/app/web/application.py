@@ -18,8 +18,6 @@ from synhead.app.web.problems import add_handlers
 from synhead.app.web.security import Gate, Sessions
 from synhead.config.version import version
 
-__all__ = ["web_application"]
-
 
 def web_application(
     desk: Desk,

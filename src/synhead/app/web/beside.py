@@ -20,8 +20,6 @@ from synhead.inference.template_file import is_template
 from synhead.provenance.marker import default_marker
 from synhead.provenance.statement import Statement
 
-__all__ = ["write_beside"]
-
 MAX_HEIGHT_PX = 512
 
 

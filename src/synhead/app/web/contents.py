@@ -20,8 +20,6 @@ from synhead.data.video import probe
 from synhead.data.webp_animation import TICK, webp_facts
 from synhead.inference.template_file import read_template
 
-__all__ = ["check_driving", "check_length", "check_portrait", "check_video"]
-
 SNIFFED_BYTES = 64
 MAX_STREAMS = 16
 PICTURES: dict[str, tuple[str, str]] = {"jpeg": (".jpg", "JPEG"), "png": (".png", "PNG"), "webp": (".webp", "WEBP")}

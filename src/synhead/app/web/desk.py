@@ -21,8 +21,6 @@ from synhead.app.web.sketch import sketch
 from synhead.app.web.templates import Offer
 from synhead.app.web.work import Task
 
-__all__ = ["Desk"]
-
 TEMPLATE_NAME_BYTES = 1024
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, fields
 
 from synhead.config import ConfigError
 
-__all__ = ["OPTIONS_BYTES", "Limits"]
-
 OPTIONS_BYTES = 16_384
 """Of the options of a job, as JSON."""
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 else:
     MultipartCallbacks = dict  # a name for the type checker only
 
-__all__ = ["Part", "read_form"]
-
 HEADERS_BYTES = 65_536
 """Of all parts and boundaries together."""
 DRAIN_BYTES, DRAIN_S = 64_000_000, 5.0

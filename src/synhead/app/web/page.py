@@ -12,8 +12,6 @@ from synhead.app.web.problems import RefusedError, answers
 from synhead.app.web.schemas import Password
 from synhead.app.web.security import COOKIE, SESSION_S, Sessions
 
-__all__ = ["page_router"]
-
 FOLDER = Path(__file__).parent / "static"
 FILES = {
     "": "index.html",

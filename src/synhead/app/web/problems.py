@@ -19,19 +19,6 @@ from starlette.types import Message, Receive, Scope, Send
 from synhead.app.errors import explain
 from synhead.app.heads import StoredFile
 
-__all__ = [
-    "FAULT",
-    "Problem",
-    "RangedFile",
-    "RefusedError",
-    "add_handlers",
-    "answers",
-    "listed",
-    "plain",
-    "renamed",
-    "room",
-]
-
 FAULT = "a fault of the program; the server's log has more, please report it"
 MAX_LISTED = 5
 FULL = (errno.ENOSPC, errno.EDQUOT)

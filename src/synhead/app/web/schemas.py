@@ -17,8 +17,6 @@ from synhead.inference.motion_edits import MotionEdits
 from synhead.inference.report import AnimationReport
 from synhead.inference.smoothing import Smoothing
 
-__all__ = ["JobOptions", "JobReport", "JobStatus"]
-
 Kind = Literal["mp4", "webm", "mov", "gif"]
 KINDS: dict[Kind, str] = {"mp4": "video/mp4", "webm": "video/webm", "mov": "video/quicktime", "gif": "image/gif"}
 GIF_SIDE_PX = 640

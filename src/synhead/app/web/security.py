@@ -18,8 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from synhead.app.hosts import host_name
 from synhead.app.web.problems import RefusedError
 
-__all__ = ["COOKIE", "OPEN_PATHS", "Gate", "Sessions"]
-
 COOKIE = "synhead_session"
 SESSION_S = 12 * 3600.0
 MAX_SESSIONS = 1000

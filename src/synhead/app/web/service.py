@@ -19,8 +19,6 @@ from synhead.app.web.work import Run, Task
 from synhead.app.web.workspace import Workspace
 from synhead.inference.report import AnimationReport
 
-__all__ = ["Service", "Snapshot", "State"]
-
 log = logging.getLogger(__name__)
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]

@@ -30,8 +30,6 @@ from synhead.config import ConfigError
 from synhead.inference.animator import Animator
 from synhead.provenance.statement import Statement
 
-__all__ = ["Doors", "Model", "serve_web"]
-
 GOODBYE_S = 3
 """Seconds that open connections are given when the server stops."""
 CONNECTIONS = 256

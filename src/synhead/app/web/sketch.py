@@ -17,8 +17,6 @@ from synhead.faces.framing import FramedPhoto, Framing, frame_photo
 from synhead.faces.preview import draw_preview
 from synhead.inference.footage import detector_if_there
 
-__all__ = ["sketch"]
-
 SHOWN_SIDE_PX = 960
 QUALITY = 85
 

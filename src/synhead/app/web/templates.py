@@ -17,8 +17,6 @@ from synhead.data.video import VIDEO_SUFFIXES, probe
 from synhead.inference.fingerprint import ModelFingerprint
 from synhead.inference.template_file import TEMPLATE_SUFFIXES, is_template, read_template
 
-__all__ = ["Offer", "gather"]
-
 
 @dataclass(frozen=True, slots=True)
 class Offer:

@@ -14,8 +14,6 @@ from synhead.inference.pipeline import Progress, animate_video
 from synhead.inference.report import AnimationReport
 from synhead.provenance.statement import Statement
 
-__all__ = ["Run", "Task", "runner"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from synhead.config import ConfigError
 
-__all__ = ["Workspace", "open_workspace"]
-
 PREFIX = "synhead-web-"
 
 

@@ -13,8 +13,6 @@ from PIL import Image, ImageDraw
 from synhead.data.files import replacing
 from synhead.evaluation.figures.sheet import font
 
-__all__ = ["INK", "PALETTE", "SOFT", "Box", "Drawing", "Line", "Text", "write_drawing"]
-
 PALETTE = ("#7b9ff0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e")
 INK, SOFT = "#18181b", "#71717a"
 

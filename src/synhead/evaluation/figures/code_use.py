@@ -8,8 +8,6 @@ from synhead.evaluation.codebook_health import CodebookHealth, HealthReport
 from synhead.evaluation.figures.canvas import INK, PALETTE, SOFT, Box, Drawing, Line, Text
 from synhead.evaluation.figures.sheet import Sheet
 
-__all__ = ["code_use_sheet"]
-
 _LEFT, _TOP, _WIDTH, _PLOT, _ROW, _FOOT = 32, 16, 1024, 74, 128, 98
 _UNSEEN = "#e4e4e7"
 

@@ -15,18 +15,6 @@ from PIL import Image, ImageDraw
 from synhead.evaluation.figures.sheet import Picture, font
 from synhead.types import NDArray
 
-__all__ = [
-    "feature_colours",
-    "flow_colours",
-    "grey",
-    "grey_legend",
-    "long_px",
-    "rms_length",
-    "round_limit",
-    "wheel_legend",
-    "without_pattern",
-]
-
 _WHEEL = np.array([colorsys.hsv_to_rgb(i / 360, 1.0, 0.92) for i in range(361)])
 _INK = (24, 24, 27)
 

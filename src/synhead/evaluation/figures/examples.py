@@ -10,8 +10,6 @@ import numpy as np
 from synhead.data.clips import Clip, DataError, open_clips
 from synhead.evaluation.trials import Trial, readable_trials
 
-__all__ = ["held_out_trials", "spread"]
-
 log = logging.getLogger(__name__)
 
 MAX_CLIPS = 200

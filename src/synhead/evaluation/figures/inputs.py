@@ -20,8 +20,6 @@ from synhead.model.talking_head import TalkingHead
 from synhead.types import NDArray
 from synhead.weights import checkpoint
 
-__all__ = ["Frames", "named_paths", "read_pair", "render", "system_frames"]
-
 Frames = UInt8[NDArray[np.uint8], "_ _ _ 3"]
 _UNKNOWN_LENGTH = 250
 

@@ -23,8 +23,6 @@ from synhead.evaluation.figures.sheet import Picture, Row, Sheet, draw_table, ti
 from synhead.evaluation.figures.trace import PairTrace, one, to_picture
 from synhead.types import NDArray, Quantized, ScaleTrace
 
-__all__ = ["draw_inside"]
-
 _PCA = (
     "Colours are the first three principal components, of one common basis per column: equal colours in a column mean "
     "equal features, colours of different columns do not compare."

@@ -11,8 +11,6 @@ from pathlib import Path
 from synhead.data.files import replacing
 from synhead.evaluation.figures.sheet import Sheet
 
-__all__ = ["html_page", "write_page"]
-
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1760px; margin: 0 auto; padding: 1rem; color: #18181b; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; }

@@ -13,8 +13,6 @@ from synhead.evaluation.figures.sheet import Row, Sheet, draw_table, tile_for
 from synhead.evaluation.trials import Trial
 from synhead.types import NDArray
 
-__all__ = ["qualitative_sheet", "telling"]
-
 Frames = UInt8[NDArray[np.uint8], "_ _ _ 3"]
 Kind = Literal["portrait", "reconstruction", "reenactment"]
 

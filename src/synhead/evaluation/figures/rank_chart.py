@@ -9,8 +9,6 @@ from synhead.evaluation.figures.canvas import INK, PALETTE, SOFT, Box, Drawing, 
 from synhead.evaluation.figures.sheet import font
 from synhead.evaluation.study_statistics import Standing
 
-__all__ = ["rank_chart"]
-
 _LEFT, _TOP, _PLOT, _BAR, _GAP = 48, 64, 240, 46, 44
 _GRID = "#e4e4e7"
 

@@ -13,8 +13,6 @@ from PIL import Image, ImageDraw, ImageFont
 from synhead.data.files import replacing
 from synhead.types import NDArray
 
-__all__ = ["Picture", "Row", "Sheet", "draw_table", "font", "tile_for", "write_sheet"]
-
 Picture = UInt8[NDArray[np.uint8], "_ _ 3"]
 
 _GAP_PX, _MARGIN_PX, _TEXT_PX, _NOTE_PX, _LINE_PX = 6, 12, 15, 13, 19

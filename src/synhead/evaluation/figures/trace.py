@@ -20,8 +20,6 @@ from synhead.model.appearance_compensation import AppearanceCompensation
 from synhead.model.talking_head import TalkingHead
 from synhead.types import NDArray, TrainingPass
 
-__all__ = ["PairTrace", "trace_pair"]
-
 
 @dataclass(frozen=True, slots=True)
 class PairTrace:

@@ -15,8 +15,6 @@ from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import GLINTR100, SCRFD, UnavailableError, WeightFolder
 from synhead.types import NDArray
 
-__all__ = ["ArcFaceGauge", "Embedder", "cosine", "open_arcface"]
-
 Embedding = Float[NDArray[Any], " d"]
 Embedder = Callable[[Picture], "Embedding | None"]
 """One RGB picture to the embedding of its first face, of any length, or None."""

@@ -17,8 +17,6 @@ from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import FACE_TASK, UnavailableError, WeightFolder
 from synhead.types import NDArray
 
-__all__ = ["FaceState", "FaceTaskGauge", "euler_xyz_deg", "open_face_task", "state_errors"]
-
 
 @dataclass(frozen=True, slots=True)
 class FaceState:

@@ -16,8 +16,6 @@ from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import FAN, S3FD, UnavailableError, WeightFolder, read_state
 from synhead.types import NDArray
 
-__all__ = ["FanGauge", "Landmarker", "keypoint_distances", "open_fan"]
-
 Points = Float[NDArray[Any], "68 2"]
 Landmarker = Callable[[Picture], "Points | None"]
 """One RGB picture to the points of its first face in pixels, or None."""

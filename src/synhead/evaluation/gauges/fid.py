@@ -18,8 +18,6 @@ from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import INCEPTION, WeightFolder, read_state
 from synhead.types import NDArray
 
-__all__ = ["FidGauge", "frechet_distance", "open_fid"]
-
 _BATCH = 32
 
 

@@ -13,8 +13,6 @@ from jaxtyping import Float, UInt8
 from synhead.evaluation.trials import Trial
 from synhead.types import NDArray
 
-__all__ = ["Features", "FrameGauge", "Frames", "Gauge", "Picture", "Readings", "Remembered", "Skip", "paired"]
-
 Frames = UInt8[NDArray[np.uint8], "_ _ _ 3"]
 Picture = UInt8[NDArray[np.uint8], "_ _ 3"]
 Features = Float[NDArray[Any], "_ _"]

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from synhead.evaluation.weight_files import INCEPTION, UnavailableError
 
-__all__ = ["FEATURES", "FidInception", "load_inception"]
-
 FEATURES = 2048
 _INPUT_PX = 299
 Shape = tuple[int, int]

@@ -15,8 +15,6 @@ from synhead.evaluation.gauges.tensors import to_images
 from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import LPIPS_HEADS, VGG16, UnavailableError, WeightFolder, read_state
 
-__all__ = ["Lpips", "LpipsGauge", "open_lpips"]
-
 _WIDTHS = (64, 128, 256, 512, 512)
 _STAGES: tuple[tuple[int, ...], ...] = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 """Indices of the convolutions in torchvision's ``features``; a stage ends at its last ReLU, then comes a maximum."""

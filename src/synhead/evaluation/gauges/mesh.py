@@ -17,8 +17,6 @@ from synhead.evaluation.weight_files import UnavailableError, WeightFolder, file
 from synhead.faces.analyzer import FaceAnalyzer, FaceError, FaceLandmarks
 from synhead.faces.mediapipe_backend import find_task_file, open_analyzer
 
-__all__ = ["MeshGauge", "open_mesh"]
-
 _BUNDLED = (
     "face_detection/face_detection_short_range.tflite",
     "face_landmark/face_landmark_with_attention.tflite",

@@ -21,8 +21,6 @@ from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import OPENFACE, UnavailableError, WeightFolder, read_state
 from synhead.types import NDArray
 
-__all__ = ["OpenFace", "OpenFaceGauge", "load_openface", "open_openface"]
-
 Embedding = Float[NDArray[Any], " d"]
 
 SIDE_PX = 96

@@ -6,8 +6,6 @@ from synhead.evaluation.gauges.gauge import FrameGauge, Frames, Readings, Skip
 from synhead.evaluation.image_metrics import l1, ms_ssim, psnr_db, ssim
 from synhead.evaluation.trials import Trial
 
-__all__ = ["PixelGauge"]
-
 MIN_SSIM_SIDE, MIN_MS_SSIM_SIDE = 11, 176
 
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from synhead.evaluation.gauges.gauge import Frames
 
-__all__ = ["to_images", "to_unit_images"]
-
 
 def to_unit_images(frames: Frames, device: torch.device) -> Float[Tensor, "n 3 h w"]:
     """In [0, 1]."""

@@ -11,8 +11,6 @@ from PIL import Image
 
 from synhead.types import NDArray
 
-__all__ = ["SceneCuts", "hash_distance", "perceptual_hash", "sharpness"]
-
 Picture = UInt8[NDArray[np.uint8], "h w 3"]
 
 _THUMBNAIL = (32, 18)

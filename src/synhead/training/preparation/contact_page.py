@@ -11,8 +11,6 @@ from synhead.data.files import replacing
 from synhead.training.preparation.records import ClipRecord
 from synhead.training.preparation.worker import strip_path
 
-__all__ = ["write_contact_page"]
-
 MAX_CLIPS = 2000
 
 _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Face clips</title>

@@ -20,8 +20,6 @@ from synhead.training.preparation.options import PrepareOptions
 from synhead.training.preparation.scan import ClipPlan, Scan
 from synhead.types import NDArray
 
-__all__ = ["CutClip", "cut_clips"]
-
 _THUMBNAIL_PX = 96
 
 

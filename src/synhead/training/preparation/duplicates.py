@@ -11,8 +11,6 @@ from synhead.training.preparation.options import Rejected
 from synhead.training.preparation.records import ClipRecord, InputRecord
 from synhead.training.preparation.worker import strip_path
 
-__all__ = ["Duplicates", "delete_clip"]
-
 
 class Duplicates:
     """Remembers inputs and clips, and takes what is there already out of later ones, deleting its files."""

@@ -7,9 +7,6 @@ from typing import Literal
 
 from synhead.config import ConfigError, UserError
 
-__all__ = ["Cause", "PrepareError", "PrepareOptions", "PrepareProgress", "PrepareReport", "Rejected"]
-
-
 Cause = Literal["unreadable", "no face", "too short", "face too small", "blurred", "duplicate"]
 """Why something was left out, in a word or two; the reason says it with figures."""
 

@@ -15,8 +15,6 @@ from typing import Any
 from synhead.data.files import replacing
 from synhead.training.preparation.options import PrepareError, PrepareOptions, Rejected
 
-__all__ = ["ClipRecord", "InputRecord", "Journal"]
-
 _FREE_TO_CHANGE = ("workers", "crf")
 
 

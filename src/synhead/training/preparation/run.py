@@ -26,8 +26,6 @@ from synhead.training.preparation.options import (
 from synhead.training.preparation.records import InputRecord, Journal
 from synhead.training.preparation.worker import CLIP_FOLDER, STRIP_FOLDER, prepare_input
 
-__all__ = ["find_videos", "prepare_clips"]
-
 Prepare = Callable[[Path], InputRecord]
 
 

@@ -16,8 +16,6 @@ from synhead.faces.tracking import Track, Tracker, square_crop
 from synhead.training.preparation.checks import SceneCuts
 from synhead.training.preparation.options import Cause, PrepareOptions, Rejected
 
-__all__ = ["ClipPlan", "Scan", "scan_video"]
-
 
 @dataclass(frozen=True, slots=True)
 class ClipPlan:

@@ -18,8 +18,6 @@ from synhead.training.preparation.options import PrepareOptions, Rejected
 from synhead.training.preparation.records import ClipRecord, InputRecord
 from synhead.training.preparation.scan import ClipPlan, scan_video
 
-__all__ = ["CLIP_FOLDER", "STRIP_FOLDER", "prepare_input", "strip_path"]
-
 CLIP_FOLDER, STRIP_FOLDER = "clips", "strips"
 
 _CHUNK = 1 << 20
