@@ -171,7 +171,7 @@ def test_a_full_disk_stops_the_run_with_the_old_checkpoint(
 
     run = make_run(fabric, tmp_path, replace(TRAINING, iterations=2))
     train(run)
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
     with pytest.raises(CheckpointError, match="the disk is full"):
         train(make_run(fabric, tmp_path))
     assert run.checkpoints.latest() == run.checkpoints.path(2)

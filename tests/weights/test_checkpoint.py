@@ -67,7 +67,7 @@ def test_failure_while_writing_leaves_the_old_checkpoint(model, saved, monkeypat
         Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(model, saved)
     assert (saved / checkpoint.WEIGHTS_FILE).read_bytes() == before

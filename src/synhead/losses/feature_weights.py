@@ -16,6 +16,7 @@ from synhead.config import ConfigError, from_json, to_json
 from synhead.losses.config import PerceptualName
 from synhead.losses.features import VGG19, PerceptualWeightsError, TrunkConfig, TrunkFeatures, random_trunk
 from synhead.weights.hub import file_sha256
+from synhead.weights.tensor_files import write_tensors
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_URL = f"https://download.pytorch.org/models/{VGG19_FILE}"
@@ -91,9 +92,8 @@ def save_trunk(trunk: TrunkFeatures, directory: Path) -> None:
     """``config.json`` and ``model.safetensors``, readable by :func:`load_trunk`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(to_json(trunk.config), encoding="utf-8")
-    safetensors.torch.save_file(
-        {name: tensor.contiguous() for name, tensor in trunk.state_dict().items()}, directory / "model.safetensors"
-    )
+    tensors = {name: tensor.contiguous() for name, tensor in trunk.state_dict().items()}
+    write_tensors(tensors, directory / "model.safetensors")
 
 
 def load_trunk(directory: Path) -> TrunkFeatures:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from synhead.data.files import synchronise
 from synhead.weights.errors import CheckpointError
+from synhead.weights.tensor_files import write_tensors
 
 Tensors = Mapping[str, Tensor]
 
@@ -47,7 +48,7 @@ def write(directory: Path, snapshot: Snapshot) -> Path:
         temporary.mkdir(parents=True)
         for name, tensors in snapshot.tensors.items():
             path = temporary / f"{name}.safetensors"
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+            write_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
             synchronise(path)
         scalars = temporary / _SCALARS
         scalars.write_text(json.dumps(snapshot.scalars, indent=2) + "\n", encoding="utf-8")

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from synhead.training.checkpoint import Snapshot
 from synhead.training.state import Counters, TrainingState, require_finite
 from synhead.weights.errors import CheckpointError
+from synhead.weights.tensor_files import write_tensors
 
 _SCALARS = "leg.json"
 _HALF_MAX = 65504.0
@@ -39,7 +40,7 @@ def export_leg(state: TrainingState, directory: Path, *, data: Mapping[str, int]
         for stale in directory.glob("leg*"):
             stale.unlink()
         for index, shard in enumerate(shards):
-            save_file(shard, directory / f"leg-{index:02d}.safetensors")
+            write_tensors(shard, directory / f"leg-{index:02d}.safetensors")
         scalars = {"shards": len(shards), "counters": counters, "data": dict(data)}
         (directory / _SCALARS).write_text(json.dumps(scalars, indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:

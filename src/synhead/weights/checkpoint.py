@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from synhead.config import ConfigError, ModelConfig, from_json
 from synhead.model.talking_head import TalkingHead
 from synhead.weights.errors import CheckpointError, listed
+from synhead.weights.tensor_files import write_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -53,7 +54,7 @@ def save(
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        save_file(_storable(model.state_dict(), dtype), staging / WEIGHTS_FILE)
+        write_tensors(_storable(model.state_dict(), dtype), staging / WEIGHTS_FILE)
         (staging / CONFIG_FILE).write_text(json.dumps(asdict(info), indent=2) + "\n")
         staging.chmod(0o755)
         _swap(staging, target)
