@@ -164,7 +164,7 @@ def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
 
 def _faces() -> Iterator[Finding]:
     if find_spec("mediapipe") is None:
-        remedy = "only needed to prepare and evaluate: pip install 'synhead[faces]'"
+        remedy = "animate takes the middle square, prepare needs it: pip install 'synhead[faces]'"
         yield Finding(topic="mediapipe", fact="not installed", state="missing", remedy=remedy)
     else:
         yield Finding(topic="mediapipe", fact=metadata.version("mediapipe"))

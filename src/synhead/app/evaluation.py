@@ -39,10 +39,11 @@ from synhead.evaluation.table import markdown_tables
 from synhead.evaluation.table import remarks as left_out
 from synhead.evaluation.toolbox import open_gauges
 from synhead.evaluation.trials import Trial
-from synhead.evaluation.weight_files import WeightFolder, file_sha256
+from synhead.evaluation.weight_files import WeightFolder
 from synhead.inference.animator import select_device
 from synhead.weights import hub
 from synhead.weights.checkpoint import WEIGHTS_FILE
+from synhead.weights.hub import file_sha256
 
 ABSOLUTE = "Same identity: the first frame of a clip is the source, keypoints are absolute."
 RELATIVE = "Across identities: keypoints move as the driver's move away from a reference frame, sizes adapted."

@@ -40,10 +40,6 @@ class Trial:
         """Whether the driving frames are what a perfect result would be."""
         return self.reference is None
 
-    def frame_name(self, position: int) -> str:
-        """``clip/index`` of a driving frame, to name it in a report."""
-        return f"{self.name}/{self.indices[position]}"
-
 
 def driving_indices(frames: int, count: int = 10) -> tuple[int, ...]:
     """``count`` frames from 1 to the last, evenly spaced and rounded down; fewer in clips that are too short."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import urllib.error
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from synhead.data.errors import MediaError
 from synhead.data.files import replacing
+from synhead.weights.hub import file_sha256
 
 WEIGHTS_VARIABLE = "SYNHEAD_WEIGHTS"
 
@@ -138,15 +138,6 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UnavailableError(f"{path} is not a dictionary of tensors: download it again")
     return state
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in lower-case hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _checked(file: WeightFile, path: Path) -> str:

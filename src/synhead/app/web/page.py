@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse
 
+from synhead.app.heads import sender
 from synhead.app.web.problems import RefusedError, answers
 from synhead.app.web.schemas import Password
 from synhead.app.web.security import COOKIE, SESSION_S, Sessions
@@ -28,9 +27,8 @@ def page_router(sessions: Sessions | None) -> APIRouter:
     """``sessions``: None where there is no password."""
     router = APIRouter()
     for path, name in FILES.items():
-        router.add_api_route(
-            f"/{path}", _sender(FOLDER / name), methods=["GET"], response_model=None, include_in_schema=False
-        )
+        send = sender(FOLDER / name, {"Cache-Control": "no-cache"})
+        router.add_api_route(f"/{path}", send, methods=["GET"], response_model=None, include_in_schema=False)
 
     @router.post("/api/v1/login", status_code=204, responses=answers(400, 401, 403, 404, 413, 422, 429), tags=["facts"])
     def login(given: Password, request: Request) -> Response:
@@ -58,12 +56,3 @@ def page_router(sessions: Sessions | None) -> APIRouter:
         return answer
 
     return router
-
-
-def _sender(path: Path) -> Callable[[], Response]:
-    """A handler without parameters: the browser has no say in which file it gets."""
-
-    def send() -> Response:
-        return FileResponse(path, headers={"Cache-Control": "no-cache"})
-
-    return send

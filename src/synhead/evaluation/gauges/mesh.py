@@ -13,9 +13,10 @@ from synhead.evaluation.face_metrics import compare_faces
 from synhead.evaluation.gauges.gauge import FrameGauge, Frames, Picture, Readings, Remembered, paired
 from synhead.evaluation.landmark_cache import LandmarkCache
 from synhead.evaluation.trials import Trial
-from synhead.evaluation.weight_files import UnavailableError, WeightFolder, file_sha256
+from synhead.evaluation.weight_files import UnavailableError, WeightFolder
 from synhead.faces.analyzer import FaceAnalyzer, FaceError, FaceLandmarks
 from synhead.faces.mediapipe_backend import find_task_file, open_analyzer
+from synhead.weights.hub import file_sha256
 
 _BUNDLED = (
     "face_detection/face_detection_short_range.tflite",
