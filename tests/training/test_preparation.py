@@ -335,6 +335,23 @@ def test_persons_and_split_hang_on_the_video_not_on_its_path(tmp_path, inline, m
     assert lines(tmp_path / "out" / "index.jsonl")[0]["person"] not in {person for person, _ in found}
 
 
+def test_a_namesake_from_another_folder_takes_nobodys_clips(tmp_path, inline, monkeypatch):
+    """Named alike from where one stands. By its full path it is taken; so is its name once the first one has gone."""
+    out = tmp_path / "out"
+    for number, place in enumerate(("first", "second")):
+        face_video(tmp_path / place / "talk.mp4", seed=1 + 6 * number, side=64 + 8 * number)
+    monkeypatch.chdir(tmp_path / "first")
+    prepare_clips([Path("talk.mp4")], out, OPTIONS)
+    kept = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.chdir(tmp_path / "second")
+    with pytest.raises(PrepareError, match=r"another talk.mp4, which is .*first"):
+        prepare_clips([Path("talk.mp4")], out, OPTIONS)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == kept
+    assert prepare_clips([Path("talk.mp4").resolve()], out, OPTIONS).clips == 2
+    (tmp_path / "first" / "talk.mp4").unlink()
+    assert prepare_clips([Path("talk.mp4")], out, OPTIONS).inputs == 1
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_nobody_of_a_folder_changes_sides(tmp_path, inline, split):
     """Not by a change of the video, nor in a folder whose persons were named otherwise, as by earlier versions."""

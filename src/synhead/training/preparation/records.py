@@ -46,7 +46,10 @@ class ClipRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRecord:
-    """One line of ``journal.jsonl``: an input that is finished, with all that came of it."""
+    """One line of ``journal.jsonl``: an input that is finished, with all that came of it.
+
+    ``source``: as it was named, relative or not; ``place``: where that was, empty in journals of earlier versions.
+    """
 
     source: str
     source_bytes: int
@@ -54,6 +57,7 @@ class InputRecord:
     sha256: str
     clips: tuple[ClipRecord, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    place: str = ""
 
 
 class Journal:
@@ -82,6 +86,17 @@ class Journal:
             and all(item.cause != "unreadable" for item in record.rejected)
             for record in self.inputs
         )
+
+    def refuse_namesakes(self, sources: Iterable[Path]) -> None:
+        """PrepareError if a source has the name of another video, which still is where it was: its clips would go."""
+        places = {record.source: Path(record.place) for record in self.inputs if record.place}
+        for source in sources:
+            place = places.get(str(source))
+            if place is not None and place != source.resolve() and place.exists():
+                raise PrepareError(
+                    f"{self._folder} holds clips of another {source}, which is {place}; "
+                    f"name this one {source.resolve()}, or choose another folder"
+                )
 
     def add(self, record: InputRecord) -> tuple[ClipRecord, ...]:
         """Write down a finished input; one that was there before is replaced. Returns clips that are none any more.

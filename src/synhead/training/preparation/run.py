@@ -42,7 +42,8 @@ def prepare_clips(
     were unreadable. ``progress`` is called after each input.
 
     Raises:
-        PrepareError: no video among the inputs, or ``output`` was prepared with other options.
+        PrepareError: no video among the inputs, ``output`` was prepared with other options, or from another video of
+            the same relative name.
         FaceError: mediapipe or its model is missing.
         OutputError: a clip cannot be written, as on a full disk; what is finished is kept.
     """
@@ -56,6 +57,7 @@ def prepare_clips(
         for leftover in (output / folder).glob(".*.partial*"):  # of a run that was killed
             leftover.unlink()
     todo = [source for source in sources if not (source.is_file() and journal.finished(source))]
+    journal.refuse_namesakes(todo)
     duplicates = Duplicates(
         output, chosen.duplicate_bits, [r for r in journal.inputs if r.source not in set(map(str, todo))]
     )
@@ -134,6 +136,7 @@ def _alone(prepare: Prepare, source: Path) -> InputRecord:
             source_bytes=status.st_size,
             modified_ns=status.st_mtime_ns,
             sha256="",
+            place=str(source.resolve()),
             rejected=(Rejected(str(source), "unreadable", reason),),
         )
     finally:

@@ -63,6 +63,7 @@ def prepare_input(
         source_bytes=status.st_size if status else 0,
         modified_ns=status.st_mtime_ns if status else 0,
         sha256=digest,
+        place=str(source.resolve()),
         clips=tuple(clips),
         rejected=tuple(rejected),
     )
