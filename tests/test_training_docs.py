@@ -49,7 +49,7 @@ def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     save(TalkingHead(led), tmp_path / "start", trained=False)  # what benchmarks/keypoints.py would have made
     (tmp_path / "videos").mkdir()
-    for seed, name in ((1, "1"), (2, "3")):  # the hash of the first puts it into the tenth that is held out
+    for seed, name in ((1, "sue#1"), (2, "ann#1")):  # her name's hash puts sue into the tenth that is held out
         write_face_video(tmp_path / "videos" / f"{name}.mp4", seed=seed, frames=26, shift=30 * seed - 30)
     for split in ("train", "test"):
         for name in ("a#1#0#4.mp4", "b#1#0#4.mp4"):
