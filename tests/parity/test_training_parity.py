@@ -13,6 +13,7 @@ from synhead.losses.features import VGG19, TrunkFeatures
 from synhead.losses.objective import GeneratorObjective
 from synhead.losses.perceptual import PerceptualLoss
 from synhead.model.discriminator import Discriminator
+from synhead.weights import official
 
 from .conftest import SEED, to_tensors
 

@@ -45,9 +45,11 @@ def corner(feature, y, x, side, channels, column, mask):
 def parted(u, side):
     """The whole and the rest of a position in the feature, which may be anywhere, and no number.
 
-    Far outside every corner is zero; clamping keeps the conversion to whole numbers defined.
+    Far outside every corner is zero; clamping keeps the conversion to whole numbers defined. Comparisons, for what
+    minimum and maximum make of no number differs between releases of Triton's interpreter.
     """
-    u = tl.minimum(tl.maximum(u, -2.0), side + 1.0)
+    u = tl.where(u > -2.0, u, -2.0)
+    u = tl.where(u < side + 1.0, u, side + 1.0)
     whole = tl.floor(u)
     return whole.to(tl.int32), u - whole
 
