@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as mp
+from lightning_fabric import Fabric
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from training_factory import LOSSES, TRAINING, RandomPairs, make_run
 
 from synhead.config import ConfigError
 from synhead.training import distributed
 from synhead.training.checkpoint import read
 from synhead.training.config import ExecutionConfig, TrainingConfig
-from synhead.training.distributed import make_fabric
+from synhead.training.distributed import leave_group, make_fabric
 from synhead.training.loop import draw_batch, train
 from synhead.training.run import Run
 from synhead.training.step import Micro, Steps
@@ -67,17 +71,24 @@ def work(rank: int, world_size: int, port: int, folder: Path, job: str) -> None:
     os.environ |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_RESTART_COUNT": "0"} if world_size > 1 else {}
     fabric = make_fabric(ExecutionConfig(), "cpu")
     assert (fabric.world_size, fabric.global_rank) == (world_size, rank)
+    do(fabric, folder, job)
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, DistributedDataParallel)]
+    leave_group(fabric)
+
+
+def do(fabric: Fabric, folder: Path, job: str) -> None:
+    """Nothing of it outlives its call."""
+    world_size = fabric.world_size
     batch, losses = 4 // world_size, replace(LOSSES, adversarial_start=100)
     run = make_run(fabric, folder, config_for(job, batch), losses=losses, recorded=job == "recorded gradients")
     if job.endswith("gradients"):
         found = gradients(run)
-        if rank == 0:
+        if fabric.is_global_zero:
             torch.save(found, folder / "gradients.pt")
     else:
         freeze_batch_norm(run)
         train(run)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 def config_for(job: str, batch: int) -> TrainingConfig:
@@ -89,7 +100,15 @@ def start(world_size: int, folder: Path, job: str) -> None:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
-    mp.start_processes(work, args=(world_size, port, folder, job), nprocs=world_size, start_method="fork")  # type: ignore[no-untyped-call]
+    group = mp.start_processes(  # type: ignore[no-untyped-call]
+        work, args=(world_size, port, folder, job), nprocs=world_size, join=False, start_method="fork"
+    )
+    ends = time.monotonic() + 300
+    while not group.join(timeout=max(0.0, ends - time.monotonic())):
+        if time.monotonic() > ends:
+            for process in group.processes:
+                process.kill()
+            pytest.fail(f"{job}: {world_size} processes did not end within five minutes")
 
 
 @pytest.mark.parametrize("kind", ["", "recorded "])

@@ -26,7 +26,7 @@ from synhead.config import AblationName, ConfigError, ModelConfig, ablate, to_js
 from synhead.config import preset as named_preset
 from synhead.data.files import replacing
 from synhead.training.config import RecipeName, RunConfig, override, recipe
-from synhead.training.distributed import make_fabric
+from synhead.training.distributed import leave_group, make_fabric
 from synhead.training.failing import memory_told, nothing_left
 from synhead.training.leg import export_leg
 from synhead.training.loop import train
@@ -147,15 +147,17 @@ def run_session(config: RunConfig, inputs: Inputs, ending: Ending, *, device: st
     """Train until the end, the time limit or a signal, then write the final weights and the leg."""
     _log_to_terminal()
     fabric = make_fabric(config.training.execution, device)
+    _train(fabric, config, inputs, ending)
+    leave_group(fabric)
+
+
+def _train(fabric: Fabric, config: RunConfig, inputs: Inputs, ending: Ending) -> None:
     with memory_told(config.training), _stop_signals() as asked, _display(fabric) as report:
         run = assemble(fabric, config, replace(inputs, stop=_stopper(asked, ending), report=report))
         with nothing_left(run):
             outcome = train(run)
     if fabric.is_global_zero:
         _finish(run, config, outcome, ending)
-    fabric.barrier()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 @contextmanager

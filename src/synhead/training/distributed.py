@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -40,6 +41,18 @@ def make_fabric(config: ExecutionConfig, device: str = "auto") -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def leave_group(fabric: Fabric) -> None:
+    """Wait for the other processes and end the group, once whatever held the networks is out of scope.
+
+    A network under data parallelism that outlives the group is the group's last owner. Its end then waits, with the
+    interpreter's lock held, for gloo's thread, which at times waits for that lock: the process would never end.
+    """
+    gc.collect()
+    fabric.barrier()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def set_matmul_precision(precision: Precision) -> None:
