@@ -30,7 +30,7 @@ def ablate(
     precision: Annotated[Literal["fp32", "tf32", "bf16"] | None, typer.Option(help="Of the arithmetic.")] = None,
     compile_mode: Annotated[str | None, typer.Option("--compile", help="off, default or reduce-overhead.")] = None,
     perceptual: Annotated[
-        str | None, typer.Option(help="vgg19, vgg19-torchvision, vgg19-random, local or none.")
+        str | None, typer.Option(help="vgg19, vgg19-torchvision, vgg16, vgg19-random, local or none.")
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any field of config.json, dotted.")

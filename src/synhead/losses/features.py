@@ -67,6 +67,12 @@ VGG19 = TrunkConfig(widths=(64, 128, 256, 512, 512), depths=(2, 2, 4, 4, 1))
 ImageNet's mean and standard deviation are applied directly to values in [-1, 1], as published."""
 
 
+VGG16 = TrunkConfig(
+    widths=(64, 128, 256, 512, 512), depths=(2, 2, 3, 3, 1), mean=(-0.03, -0.088, -0.188), std=(0.458, 0.448, 0.45)
+)
+"""VGG16 up to relu5_1: taps relu1_1 .. relu5_1. ImageNet's mean and standard deviation as they are on [-1, 1]."""
+
+
 class TrunkFeatures(nn.Module):
     """A plain convolutional trunk (:class:`TrunkConfig`), frozen, with torchvision's names ``features.<n>.weight``."""
 

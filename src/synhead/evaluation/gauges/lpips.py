@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from synhead.evaluation.gauges.gauge import FrameGauge, Frames, Readings
 from synhead.evaluation.gauges.tensors import to_images
 from synhead.evaluation.trials import Trial
 from synhead.evaluation.weight_files import LPIPS_HEADS, VGG16, UnavailableError, WeightFolder, read_state
+from synhead.weights.vgg16 import PACKAGED_FILE, read_packaged_vgg16
 
 _WIDTHS = (64, 128, 256, 512, 512)
 _STAGES: tuple[tuple[int, ...], ...] = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
@@ -83,7 +85,11 @@ class LpipsGauge(FrameGauge):
 def open_lpips(weights: WeightFolder, device: torch.device) -> LpipsGauge:
     """Raises UnavailableError naming the files that are missing."""
     trunk, heads = weights.require((VGG16, LPIPS_HEADS))
-    return LpipsGauge(Lpips(read_state(trunk), read_state(heads), device))
+    return LpipsGauge(Lpips(_read_trunk(trunk), read_state(heads), device))
+
+
+def _read_trunk(path: Path) -> Mapping[str, Tensor]:
+    return read_packaged_vgg16(path) if path.name == PACKAGED_FILE else read_state(path)
 
 
 def _unit(features: Tensor) -> Tensor:
